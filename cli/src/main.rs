@@ -1,0 +1,3 @@
+//! The sightline command: run the mesh, the demo, and look into both.
+
+fn main() {}

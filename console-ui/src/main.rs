@@ -1,0 +1,2 @@
+//! The console pages.
+fn main() {}

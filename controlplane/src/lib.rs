@@ -1,0 +1,1 @@
+//! Watches, pushes configuration, signs certificates, gathers telemetry, answers queries.

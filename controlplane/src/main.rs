@@ -1,0 +1,3 @@
+//! Watches, pushes configuration, signs certificates, gathers telemetry, answers queries.
+
+fn main() {}

@@ -1,0 +1,75 @@
+//! The mesh's own parts: proxies, control plane, store.
+//!
+//! - `GET /api/proxies` answers [`ProxyList`].
+//! - `GET /api/status` answers [`Status`].
+
+use serde::{Deserialize, Serialize};
+
+/// Answer of `GET /api/proxies`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProxyList {
+    /// Sorted by id.
+    pub proxies: Vec<Proxy>,
+}
+
+/// One connected (or recently seen) proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Proxy {
+    /// Node id.
+    pub id: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Workload name.
+    pub workload: String,
+    /// `sidecar` or `router`.
+    pub kind: String,
+    /// Proxy version.
+    pub version: String,
+    /// Whether its discovery stream is open.
+    pub connected: bool,
+    /// `synced`, `stale` (sent, not acknowledged), `refused`, `disconnected`.
+    pub state: String,
+    /// Reason of the last NACK.
+    #[serde(default)]
+    pub refused: Option<String>,
+    /// Acknowledged configuration revision.
+    pub revision: String,
+    /// Last contact, RFC 3339.
+    pub last_seen: String,
+    /// Last telemetry flush, RFC 3339; empty if none.
+    pub last_flush: String,
+    /// Certificate expiry, RFC 3339; empty if unknown.
+    pub certificate_expires: String,
+}
+
+/// Answer of `GET /api/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the control plane.
+    pub version: String,
+    /// Revision of the configuration in force.
+    pub revision: String,
+    /// Whether history is being recorded.
+    pub recording: bool,
+    /// Why not.
+    #[serde(default)]
+    pub recording_error: Option<String>,
+    /// Bytes of history.
+    pub history_bytes: u64,
+    /// Byte limit.
+    pub history_limit_bytes: u64,
+    /// Restarted or lost processes in the last hour, newest first.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
+}
+
+/// A time for which a proxy's counts may lack up to one flush interval.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Gap {
+    /// Proxy id.
+    pub proxy: String,
+    /// RFC 3339.
+    pub at: String,
+    /// Why.
+    pub reason: String,
+}

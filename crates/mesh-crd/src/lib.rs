@@ -1,0 +1,1 @@
+//! Kubernetes-shaped objects: parse, defaults, validation, analysis.

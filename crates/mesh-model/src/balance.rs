@@ -1,0 +1,1 @@
+//! Choosing an endpoint. Chance comes in as a number.

@@ -1,0 +1,25 @@
+//! The nouns of the mesh and every pure decision on them.
+//!
+//! No I/O, no clock, no source of randomness, no async runtime and no serde: time and chance come in as
+//! parameters, so that proxy, control plane, analysis and what-if execute the same functions.
+//! Modules stand in the order in which a request meets them.
+
+pub mod address;
+pub mod identity;
+pub mod workload;
+
+pub mod matching;
+pub mod request;
+
+pub mod listener;
+pub mod route;
+
+pub mod balance;
+pub mod cluster;
+pub mod retry;
+
+pub mod edge;
+pub mod flags;
+pub mod histogram;
+
+pub mod snapshot;

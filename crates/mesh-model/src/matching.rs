@@ -1,0 +1,142 @@
+//! String, header and query matches, shared by routes and policies.
+
+use std::fmt;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+/// A linear-time (RE2-like) regular expression that must match the whole value.
+///
+/// Patterns over 1 KiB or that compile to more than 1 MiB are refused.
+#[derive(Clone)]
+pub struct Pattern {
+    source: String,
+    compiled: Regex,
+}
+
+impl Pattern {
+    /// Compiles `source`, anchored at both ends. The error text is the parser's first line.
+    pub fn new(source: &str) -> Result<Self, String> {
+        if source.len() > 1024 {
+            return Err("regular expression is longer than 1024 bytes".into());
+        }
+        let anchored = format!("^(?:{source})$");
+        // The bare pattern first: an unbalanced `)` must not pair with our anchor.
+        Regex::new(source).map_err(|e| last_line(&e.to_string()))?;
+        let compiled = RegexBuilder::new(&anchored)
+            .size_limit(1 << 20)
+            .build()
+            .map_err(|e| last_line(&e.to_string()))?;
+        Ok(Self {
+            source: source.into(),
+            compiled,
+        })
+    }
+
+    /// The text as configured.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether the whole of `value` matches.
+    #[must_use]
+    pub fn is_full_match(&self, value: &[u8]) -> bool {
+        self.compiled.is_match(value)
+    }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines()
+        .last()
+        .unwrap_or(text)
+        .trim_start_matches("error: ")
+        .to_owned()
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+impl Eq for Pattern {}
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pattern").field(&self.source).finish()
+    }
+}
+
+/// How a value is compared (Envoy `StringMatcher`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StringMatch {
+    /// Equal.
+    Exact(String),
+    /// Begins with.
+    Prefix(String),
+    /// Ends with.
+    Suffix(String),
+    /// Contains.
+    Contains(String),
+    /// Full match.
+    Regex(Pattern),
+    /// Equal, ASCII case ignored.
+    ExactIgnoreCase(String),
+    /// Begins with, ASCII case ignored.
+    PrefixIgnoreCase(String),
+    /// Ends with, ASCII case ignored.
+    SuffixIgnoreCase(String),
+}
+
+impl StringMatch {
+    /// Compares raw bytes: a header value need not be UTF-8.
+    #[must_use]
+    pub fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(s) => value == s.as_bytes(),
+            Self::Prefix(s) => value.starts_with(s.as_bytes()),
+            Self::Suffix(s) => value.ends_with(s.as_bytes()),
+            Self::Contains(s) => s.is_empty() || value.windows(s.len()).any(|w| w == s.as_bytes()),
+            Self::Regex(p) => p.is_full_match(value),
+            Self::ExactIgnoreCase(s) => value.eq_ignore_ascii_case(s.as_bytes()),
+            Self::PrefixIgnoreCase(s) => value
+                .get(..s.len())
+                .is_some_and(|v| v.eq_ignore_ascii_case(s.as_bytes())),
+            Self::SuffixIgnoreCase(s) => value
+                .len()
+                .checked_sub(s.len())
+                .and_then(|from| value.get(from..))
+                .is_some_and(|v| v.eq_ignore_ascii_case(s.as_bytes())),
+        }
+    }
+}
+
+/// A condition on one header. Names are lower case; `:method`, `:scheme`, `:authority` and `:path` name the
+/// pseudo headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderMatch {
+    /// Lower-case header name.
+    pub name: String,
+    /// The condition before inversion.
+    pub check: HeaderCheck,
+    /// Envoy `invert_match`.
+    pub invert: bool,
+    /// Envoy `treat_missing_header_as_empty`.
+    pub missing_is_empty: bool,
+}
+
+/// What a [`HeaderMatch`] asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderCheck {
+    /// The header exists (`true`) or does not (`false`).
+    Present(bool),
+    /// Its value (several lines joined by a comma, as Envoy does) matches.
+    Value(StringMatch),
+}
+
+/// A condition on one query parameter (first occurrence counts, as in Envoy).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryMatch {
+    /// Parameter name, case-sensitive.
+    pub name: String,
+    /// `None` asks for presence only.
+    pub value: Option<StringMatch>,
+}

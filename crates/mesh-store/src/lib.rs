@@ -1,0 +1,1 @@
+//! History: traits and the SQLite store.

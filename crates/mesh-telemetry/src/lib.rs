@@ -1,0 +1,1 @@
+//! The one list of metric names, labels, log fields and OTLP shapes.

@@ -1,0 +1,1 @@
+//! Tests only: processes, ports, conditions with a deadline, fixtures.

@@ -1,0 +1,1 @@
+//! World and proxy to configuration snapshot: merging, precedence, scoping.

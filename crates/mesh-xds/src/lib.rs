@@ -1,0 +1,1 @@
+//! Envoy v3 discovery messages to the model and back.

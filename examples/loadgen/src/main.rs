@@ -1,0 +1,3 @@
+//! A load generator that counts what it sent and what came back.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The sample application: a bookshop in four services.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Whole-mesh stories: what users come for, run against the real processes.

@@ -1,0 +1,3 @@
+//! Build, checks, demo, tests and benchmarks of this repository.
+
+fn main() {}
