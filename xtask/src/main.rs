@@ -1,3 +1,50 @@
-//! Build, checks, demo, tests and benchmarks of this repository.
+//! Build, checks, demo, tests and benchmarks of this repository: `cargo xtask --help`.
 
-fn main() {}
+mod demo;
+mod phase;
+mod root;
+mod suite;
+mod tally;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, checks, demo, tests and benchmarks of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set up, build and start the demo; arguments after `--` go to `sightline demo`.
+    #[command(
+        after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo -- --rps 200 --open\n  \
+                            cargo xtask demo --release -- --data /tmp/mesh --no-load"
+    )]
+    Demo(demo::Options),
+    /// Run every test of the default tier, browser tests included.
+    Test(suite::Options),
+    /// Check package edges, file names and sizes, banned crates.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => suite::run(&options),
+        Command::Tidy => tidy::run(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
