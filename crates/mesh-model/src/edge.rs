@@ -27,6 +27,15 @@ impl Reporter {
             Self::Destination => "destination",
         }
     }
+    /// Reads the label value.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "source" => Some(Self::Source),
+            "destination" => Some(Self::Destination),
+            _ => None,
+        }
+    }
 }
 
 /// Protocol of a request for metrics.

@@ -66,6 +66,25 @@ impl ResponseFlags {
     pub const fn bits(self) -> u32 {
         self.0
     }
+    /// The set of [`ResponseFlags::bits`]; bits without a flag are dropped.
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Self {
+        let known = Self::ALL.iter().fold(0, |all, (flag, _)| all | flag.0);
+        Self(bits & known)
+    }
+    /// Reads what [`std::fmt::Display`] writes: names joined by commas, `-` or nothing for the empty set.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() || text == "-" {
+            return Some(Self::NONE);
+        }
+        text.split(',').try_fold(Self::NONE, |set, name| {
+            Self::ALL
+                .iter()
+                .find(|(_, known)| *known == name)
+                .map(|(flag, _)| set.with(*flag))
+        })
+    }
 }
 
 impl std::fmt::Display for ResponseFlags {
