@@ -1,0 +1,1 @@
+//! Envoy's bootstrap file: the documented subset that a proxy runs on.
