@@ -1,1 +1,2 @@
 //! Whole-mesh stories: what users come for, run against the real processes.
+pub mod observed;

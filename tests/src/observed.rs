@@ -1,0 +1,1 @@
+//! Recorded truth: cases that were observed on a real mesh, played against ours.
