@@ -44,7 +44,7 @@ enum Part {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut report = String::new();
     if matches!(options.part, Part::All | Part::Proxy) {
-        report.push_str(&proxy::measure(root, options)?);
+        report.push_str(&proxy::measure(options)?);
     }
     if matches!(options.part, Part::All | Part::Mesh) {
         report.push_str(&mesh::measure(root)?);
@@ -82,7 +82,11 @@ fn replace_section(old: &str, part: &str, report: &str) -> String {
                     body.push_str(&text);
                 }
             }
-            let body = if part == "proxy" { format!("{report}{body}") } else { format!("{body}{report}") };
+            let body = if part == "proxy" {
+                format!("{report}{body}")
+            } else {
+                format!("{body}{report}")
+            };
             format!("{}{begin}\n{body}{end}{}", &old[..from], &old[to + end.len()..])
         }
         _ => format!("{old}\n{section}\n"),
@@ -105,7 +109,10 @@ fn conditions(peer: &str) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo")
         .lines()
-        .find_map(|l| l.strip_prefix("model name").map(|v| v.trim_start_matches([' ', '\t', ':']).to_owned()))
+        .find_map(|l| {
+            l.strip_prefix("model name")
+                .map(|v| v.trim_start_matches([' ', '\t', ':']).to_owned())
+        })
         .unwrap_or_else(|| "unknown CPU".into());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
@@ -139,9 +146,15 @@ mod tests {
     fn one_part_leaves_the_other() {
         let all = replace_section("# P\n", "all", "## Proxy\nold\n\n## Mesh\nkept\n\n");
         let next = replace_section(&all, "proxy", "## Proxy\nnew\n\n");
-        assert!(next.contains("new") && next.contains("kept") && !next.contains("old"), "{next}");
+        assert!(
+            next.contains("new") && next.contains("kept") && !next.contains("old"),
+            "{next}"
+        );
         let last = replace_section(&next, "mesh", "## Mesh\nlater\n\n");
-        assert!(last.contains("new") && last.contains("later") && !last.contains("kept"), "{last}");
+        assert!(
+            last.contains("new") && last.contains("later") && !last.contains("kept"),
+            "{last}"
+        );
         assert!(last.starts_with("# P\n"));
     }
 }

@@ -1,5 +1,6 @@
 //! Build, checks, demo, tests and benchmarks of this repository: `cargo xtask --help`.
 
+mod bench;
 mod demo;
 mod phase;
 mod root;
@@ -7,6 +8,7 @@ mod suite;
 mod tally;
 mod tidy;
 mod tools;
+mod ui;
 
 use std::process::ExitCode;
 
@@ -30,6 +32,10 @@ enum Command {
     Demo(demo::Options),
     /// Run every test of the default tier, browser tests included.
     Test(suite::Options),
+    /// Measure the figures of docs/performance.md and write them there.
+    Bench(bench::Options),
+    /// Build the console's pages into console-ui/dist.
+    Ui(ui::Options),
     /// Check package edges, file names and sizes, banned crates.
     Tidy,
 }
@@ -38,6 +44,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => suite::run(&options),
+        Command::Bench(options) => bench::run(&root::repository(), &options).map(|()| ExitCode::SUCCESS),
+        Command::Ui(options) => ui::run(&options),
         Command::Tidy => tidy::run(),
     };
     match outcome {

@@ -37,24 +37,41 @@ pub(super) fn exchange(address: &str, method: &str, path: &str, headers: &str, b
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").context("no end of head")?;
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).context("no status")?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .context("no status")?;
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { dechunk(body) } else { body.to_owned() };
-    Ok(Answer { status, head: head.to_owned(), body })
+    Ok(Answer {
+        status,
+        head: head.to_owned(),
+        body,
+    })
 }
 
 /// `GET` that must answer 200.
 pub(super) fn get(address: &str, path: &str) -> Result<String> {
     let answer = exchange(address, "GET", path, "", "")?;
-    anyhow::ensure!(answer.status == 200, "{path} answered {}: {}", answer.status, answer.body);
+    anyhow::ensure!(
+        answer.status == 200,
+        "{path} answered {}: {}",
+        answer.status,
+        answer.body
+    );
     Ok(answer.body)
 }
 
 fn dechunk(mut body: &str) -> String {
     let mut out = String::new();
     while let Some((size, rest)) = body.split_once("\r\n") {
-        let Ok(size) = usize::from_str_radix(size.trim(), 16) else { break };
-        let Some(chunk) = rest.get(..size).filter(|c| !c.is_empty()) else { break };
+        let Ok(size) = usize::from_str_radix(size.trim(), 16) else {
+            break;
+        };
+        let Some(chunk) = rest.get(..size).filter(|c| !c.is_empty()) else {
+            break;
+        };
         out.push_str(chunk);
         body = rest.get(size + 2..).unwrap_or_default();
     }

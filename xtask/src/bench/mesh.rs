@@ -19,14 +19,16 @@ struct Demo(Child);
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-INT", &self.0.id().to_string()])
+            .status();
         let _ = self.0.wait();
     }
 }
 
 /// Starts the built demo without load and returns the Markdown section.
 pub(super) fn measure(root: &Path) -> Result<String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
+    let target = crate::root::target();
     let binary = target.join("debug/sightline");
     ensure!(binary.exists(), "build the demo first: `cargo xtask demo`");
     let data = target.join("bench-demo");
@@ -40,8 +42,15 @@ pub(super) fn measure(root: &Path) -> Result<String> {
         .spawn()?;
     let stdout = child.stdout.take().context("no stdout")?;
     let demo = Demo(child);
-    let ready = BufReader::new(stdout).lines().map_while(Result::ok).any(|l| l.starts_with("ready"));
-    ensure!(ready, "the demo ended before it was ready; logs: {}", data.join("logs").display());
+    let ready = BufReader::new(stdout)
+        .lines()
+        .map_while(Result::ok)
+        .any(|l| l.starts_with("ready"));
+    ensure!(
+        ready,
+        "the demo ended before it was ready; logs: {}",
+        data.join("logs").display()
+    );
     let start = begin.elapsed();
     let mut visible: Vec<f64> = (0..TRIES).map(|_| first_visible()).collect::<Result<_>>()?;
     visible.sort_by(f64::total_cmp);
@@ -50,7 +59,11 @@ pub(super) fn measure(root: &Path) -> Result<String> {
     let mut report = String::from("## Mesh: the demo\n\n");
     report.push_str(&conditions(", development build"));
     let _ = writeln!(report, "| figure | value |\n|---|---|");
-    let _ = writeln!(report, "| built demo up and serving, empty data folder | {:.1} s |", start.as_secs_f64());
+    let _ = writeln!(
+        report,
+        "| built demo up and serving, empty data folder | {:.1} s |",
+        start.as_secs_f64()
+    );
     let _ = writeln!(
         report,
         "| request answered to visible in `/api/graph`, {TRIES} tries | p50 {:.0} ms, p99 {:.0} ms |",
@@ -67,7 +80,11 @@ pub(super) fn measure(root: &Path) -> Result<String> {
         let _ = writeln!(report, "| resident memory, {name} | {mib:.1} MiB |");
     }
     if let Some(bytes) = page_bytes(root) {
-        let _ = writeln!(report, "| initial load of the console, brotli | {:.0} KiB |", bytes as f64 / 1024.0);
+        let _ = writeln!(
+            report,
+            "| initial load of the console, brotli | {:.0} KiB |",
+            bytes as f64 / 1024.0
+        );
     }
     report.push('\n');
     Ok(report)
@@ -91,7 +108,10 @@ fn first_visible() -> Result<f64> {
     ensure!(answer.status == 200, "the shop answered {}", answer.status);
     let begin = Instant::now();
     while gateway_requests()? <= before {
-        ensure!(begin.elapsed() < Duration::from_secs(10), "the request never became visible");
+        ensure!(
+            begin.elapsed() < Duration::from_secs(10),
+            "the request never became visible"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(begin.elapsed().as_secs_f64() * 1e3)
@@ -101,26 +121,41 @@ fn first_visible() -> Result<f64> {
 fn save_to_effect(turn: usize) -> Result<f64> {
     let path = "/api/objects/VirtualService/default/reviews";
     let page = http::exchange(CONSOLE, "GET", "/", "", "")?;
-    let cookie = page.header("set-cookie").and_then(|c| c.split(';').next()).unwrap_or_default().to_owned();
+    let cookie = page
+        .header("set-cookie")
+        .and_then(|c| c.split(';').next())
+        .unwrap_or_default()
+        .to_owned();
     let headers = format!(
         "Cookie: {cookie}\r\nOrigin: http://{CONSOLE}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\n"
     );
     let object: Value = serde_json::from_str(&http::exchange(CONSOLE, "GET", path, &headers, "")?.body)?;
     let yaml = object["yaml"].as_str().context("no yaml")?;
     let marked = mark(yaml, turn);
-    let body = serde_json::json!({"yaml": marked, "resource_version": object["resource_version"], "dry_run": false});
+    let body =
+        serde_json::json!({"yaml": marked, "resource_version": object["resource_version"], "dry_run": false});
     let begin = Instant::now();
     let saved = http::exchange(CONSOLE, "PUT", path, &headers, &body.to_string())?;
-    ensure!(saved.status == 200, "the save answered {}: {}", saved.status, saved.body);
+    ensure!(
+        saved.status == 200,
+        "the save answered {}: {}",
+        saved.status,
+        saved.body
+    );
     let saved: Value = serde_json::from_str(&saved.body)?;
     let version = saved["resource_version"].as_str().unwrap_or_default();
-    let query = format!("/api/propagation?kind=VirtualService&namespace=default&name=reviews&resourceVersion={version}");
+    let query = format!(
+        "/api/propagation?kind=VirtualService&namespace=default&name=reviews&resourceVersion={version}"
+    );
     loop {
         let p: Value = serde_json::from_str(&http::get(CONSOLE, &query)?)?;
         if p["total"].as_u64() > Some(0) && p["live"] == p["total"] {
             return Ok(begin.elapsed().as_secs_f64() * 1e3);
         }
-        ensure!(begin.elapsed() < Duration::from_secs(10), "the save never became live: {p}");
+        ensure!(
+            begin.elapsed() < Duration::from_secs(10),
+            "the save never became live: {p}"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -143,17 +178,33 @@ fn mark(yaml: &str, turn: usize) -> String {
 }
 
 fn memory(supervisor: u32) -> Vec<(String, f64)> {
-    let mut rows: Vec<(String, f64)> = vec![("supervisor with API server".into(), peers::rss_mib(supervisor))];
+    let mut rows: Vec<(String, f64)> =
+        vec![("supervisor with API server".into(), peers::rss_mib(supervisor))];
     let mut proxies = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
+            continue;
+        };
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let parent = stat.rsplit(')').next().unwrap_or_default().split_whitespace().nth(1).and_then(|p| p.parse().ok());
+        let parent = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .nth(1)
+            .and_then(|p| p.parse().ok());
         if parent != Some(supervisor) {
             continue;
         }
         let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let name = command.split('\0').next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+        let name = command
+            .split('\0')
+            .next()
+            .unwrap_or_default()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         match name.as_str() {
             "sightline-proxy" => proxies.push(peers::rss_mib(pid)),
             "sightline-controlplane" | "sightline-console" => rows.push((name, peers::rss_mib(pid))),

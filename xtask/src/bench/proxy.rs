@@ -23,10 +23,22 @@ struct Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "plain, saturated, 64 connections", args: &["--conns", "64"] },
-    Scenario { name: "plain, 2000 rps", args: &["--conns", "64", "--rate", "2000"] },
-    Scenario { name: "new connection per request", args: &["--conns", "32", "--close"] },
-    Scenario { name: "1 MiB bodies", args: &["--conns", "16", "--path", "/size/1048576"] },
+    Scenario {
+        name: "plain, saturated, 64 connections",
+        args: &["--conns", "64"],
+    },
+    Scenario {
+        name: "plain, 2000 rps",
+        args: &["--conns", "64", "--rate", "2000"],
+    },
+    Scenario {
+        name: "new connection per request",
+        args: &["--conns", "32", "--close"],
+    },
+    Scenario {
+        name: "1 MiB bodies",
+        args: &["--conns", "16", "--path", "/size/1048576"],
+    },
 ];
 
 /// One round's figures.
@@ -39,16 +51,26 @@ struct Round {
 }
 
 /// Runs every scenario and returns the Markdown section.
-pub(super) fn measure(root: &Path, options: &Options) -> Result<String> {
-    let bins = build(root)?;
+pub(super) fn measure(options: &Options) -> Result<String> {
+    let bins = build()?;
     let work = bins.join("bench-work");
     std::fs::create_dir_all(&work)?;
     let envoy_path = envoy(options.envoy.as_ref())?;
     let path = |name: &str| bins.join(name).display().to_string();
-    let _backend =
-        Peer::start("backend", BACKEND, "1", &work.join("backend.log"), &[path("bench-backend"), BACKEND.into()])?;
-    let _sink =
-        Peer::start("sink", SINK_COUNT, "1", &work.join("sink.log"), &[path("bench-otlp-sink"), SINK.into()])?;
+    let _backend = Peer::start(
+        "backend",
+        BACKEND,
+        "1",
+        &work.join("backend.log"),
+        &[path("bench-backend"), BACKEND.into()],
+    )?;
+    let _sink = Peer::start(
+        "sink",
+        SINK_COUNT,
+        "1",
+        &work.join("sink.log"),
+        &[path("bench-otlp-sink"), SINK.into()],
+    )?;
     let bootstrap = |port: u16| -> Result<String> {
         let file = work.join(format!("plain-{port}.json"));
         std::fs::write(&file, serde_json::to_string_pretty(&plain_bootstrap(port))?)?;
@@ -64,12 +86,22 @@ pub(super) fn measure(root: &Path, options: &Options) -> Result<String> {
         "--telemetry-endpoint".into(),
         format!("http://{SINK}"),
     ];
-    let ours =
-        Peer::start("sightline", &format!("127.0.0.1:{OURS_PORT}"), "0", &work.join("sightline.log"), &command)?;
+    let ours = Peer::start(
+        "sightline",
+        &format!("127.0.0.1:{OURS_PORT}"),
+        "0",
+        &work.join("sightline.log"),
+        &command,
+    )?;
     let idle = (peer.rss_mib(), ours.rss_mib());
 
     let version = super::output(&envoy_path.display().to_string(), &["--version"]);
-    let version = version.rsplit("version: ").next().and_then(|v| v.split('/').nth(1)).unwrap_or("unknown").to_owned();
+    let version = version
+        .rsplit("version: ")
+        .next()
+        .and_then(|v| v.split('/').nth(1))
+        .unwrap_or("unknown")
+        .to_owned();
     let mut report = String::from("## Proxy beside Envoy\n\n");
     report.push_str(&conditions(&format!(", Envoy {version}")));
     let _ = writeln!(
@@ -95,19 +127,28 @@ pub(super) fn measure(root: &Path, options: &Options) -> Result<String> {
     let _ = writeln!(
         report,
         "\nThe sink counted {counted} requests, the generator {answered}. Resident memory at start: Envoy {:.1} MiB, ours {:.1} MiB; after the run {:.1} and {:.1} MiB.\n",
-        idle.0, idle.1, peer.rss_mib(), ours.rss_mib()
+        idle.0,
+        idle.1,
+        peer.rss_mib(),
+        ours.rss_mib()
     );
     Ok(report)
 }
 
-fn build(root: &Path) -> Result<PathBuf> {
-    let ok = Command::new("cargo")
-        .current_dir(root)
-        .args(["build", "--release", "-p", "sightline-proxy", "-p", "sightline-bench"])
+fn build() -> Result<PathBuf> {
+    let ok = crate::root::cargo()
+        .args([
+            "build",
+            "--release",
+            "-p",
+            "sightline-proxy",
+            "-p",
+            "sightline-bench",
+        ])
         .status()?
         .success();
     ensure!(ok, "the release build failed");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = crate::root::target();
     Ok(target.join("release"))
 }
 
@@ -124,13 +165,24 @@ fn start_envoy(binary: &Path, config: &str, work: &Path) -> Result<Peer> {
         "error".into(),
         "--disable-hot-restart".into(),
     ];
-    Peer::start("envoy", &format!("127.0.0.1:{ENVOY_PORT}"), "0", &work.join("envoy.log"), &command)
+    Peer::start(
+        "envoy",
+        &format!("127.0.0.1:{ENVOY_PORT}"),
+        "0",
+        &work.join("envoy.log"),
+        &command,
+    )
 }
 
 /// One listener, one route, one static cluster; the admin port lies 5000 above.
 fn plain_bootstrap(port: u16) -> Value {
-    let socket = |address: &str, port: u16| json!({"socket_address": {"address": address, "port_value": port}});
-    let backend_port = BACKEND.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or_default();
+    let socket =
+        |address: &str, port: u16| json!({"socket_address": {"address": address, "port_value": port}});
+    let backend_port = BACKEND
+        .rsplit(':')
+        .next()
+        .and_then(|p| p.parse().ok())
+        .unwrap_or_default();
     json!({
         "admin": {"address": socket("127.0.0.1", port + 5000)},
         "static_resources": {
@@ -162,13 +214,21 @@ fn round(load: &Path, peer: &Peer, scenario: &Scenario, seconds: u32) -> Result<
     let mut child = Command::new("nice")
         .args(["-n", "-15", "taskset", "-c", "1"])
         .arg(load)
-        .args(["--addr", &peer.address, "--secs", &seconds.to_string(), "--warmup", "1.5"])
+        .args([
+            "--addr",
+            &peer.address,
+            "--secs",
+            &seconds.to_string(),
+            "--warmup",
+            "1.5",
+        ])
         .args(scenario.args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
     let _ = std::fs::write(format!("/proc/{}/autogroup", child.id()), "-15");
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().context("no stderr")?));
+    let mut lines =
+        std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().context("no stderr")?));
     while let Some(line) = lines.next().transpose()? {
         if line.starts_with("MEASURE") {
             break;
@@ -179,7 +239,12 @@ fn round(load: &Path, peer: &Peer, scenario: &Scenario, seconds: u32) -> Result<
     let used = peer.cpu_seconds() - before;
     let line: Value = serde_json::from_slice(&out.stdout).context("the generator's result")?;
     let number = |key: &str| line[key].as_f64().unwrap_or_default();
-    ensure!(number("bad") == 0.0 && number("err") == 0.0, "{} failed requests at {}: {line}", scenario.name, peer.label);
+    ensure!(
+        number("bad") == 0.0 && number("err") == 0.0,
+        "{} failed requests at {}: {line}",
+        scenario.name,
+        peer.label
+    );
     Ok(Round {
         rps: number("rps"),
         cpu_us: used * 1e6 / number("ok").max(1.0),
@@ -191,12 +256,28 @@ fn round(load: &Path, peer: &Peer, scenario: &Scenario, seconds: u32) -> Result<
 
 fn row(name: &str, theirs: &[Round], own: &[Round]) -> String {
     let pair = |f: fn(&Round) -> f64| {
-        (median(theirs.iter().map(f).collect()), median(own.iter().map(f).collect()))
+        (
+            median(theirs.iter().map(f).collect()),
+            median(own.iter().map(f).collect()),
+        )
     };
-    let (cpu, rps, p50, p99) = (pair(|r| r.cpu_us), pair(|r| r.rps), pair(|r| r.p50), pair(|r| r.p99));
+    let (cpu, rps, p50, p99) = (
+        pair(|r| r.cpu_us),
+        pair(|r| r.rps),
+        pair(|r| r.p50),
+        pair(|r| r.p99),
+    );
     format!(
         "| {name} | {:.1} | {:.1} | **{:.2}** | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |\n",
-        cpu.0, cpu.1, cpu.1 / cpu.0, rps.0, rps.1, p50.0, p50.1, p99.0, p99.1
+        cpu.0,
+        cpu.1,
+        cpu.1 / cpu.0,
+        rps.0,
+        rps.1,
+        p50.0,
+        p50.1,
+        p99.0,
+        p99.1
     )
 }
 
@@ -207,7 +288,10 @@ fn wait_for_count(wanted: u64) -> Result<u64> {
         if counted == wanted {
             return Ok(counted);
         }
-        ensure!(Instant::now() < deadline, "the sink counted {counted} requests, the generator {wanted}");
+        ensure!(
+            Instant::now() < deadline,
+            "the sink counted {counted} requests, the generator {wanted}"
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
 }
