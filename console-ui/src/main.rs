@@ -1,2 +1,8 @@
-//! The console pages.
-fn main() {}
+//! The console's pages.
+
+use leptos::prelude::*;
+
+fn main() {
+    console_error_panic_hook::set_once();
+    leptos::mount::mount_to_body(|| view! { <p>"Sightline"</p> });
+}

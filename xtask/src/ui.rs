@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+
+use crate::root;
 
 /// Limit of the first load (page, style, script, wasm, font), brotli-compressed.
 const INITIAL_LOAD_LIMIT: usize = 450 * 1024;
@@ -18,20 +20,24 @@ const INITIAL_LOAD_LIMIT: usize = 450 * 1024;
 const COMPRESS_FROM: usize = 512;
 
 /// How to build the pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Profile {
-    /// Quick to build, large.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Optimise for size (takes a minute more) and hold the first load to its limit.
+    #[arg(long)]
+    release: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Profile {
     Dev,
-    /// Small.
     Release,
 }
 
-/// Builds the pages; the working directory does not matter.
-///
-/// # Errors
-/// Says which tool is missing and how to get it, or which step failed.
-pub fn build(profile: Profile) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies inside the workspace")?;
+/// Builds the pages; the working directory does not matter. Says which tool is missing and how to get it, or
+/// which step failed.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let profile = if options.release { Profile::Release } else { Profile::Dev };
+    let root = &root::repository();
     let source = root.join("console-ui");
     let target = target_dir(root).join("ui");
 
@@ -56,7 +62,7 @@ pub fn build(profile: Profile) -> Result<()> {
     if profile == Profile::Release && initial > INITIAL_LOAD_LIMIT {
         bail!("the first load exceeds its limit; look for a large new dependency with `twiggy top` on {}", wasm.display());
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn target_dir(root: &Path) -> PathBuf {
@@ -69,7 +75,7 @@ fn wasm_target() -> Result<()> {
     if present {
         return Ok(());
     }
-    run(Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))
+    succeed(Command::new("rustup").args(["target", "add", "wasm32-unknown-unknown"]))
         .context("the Rust target wasm32-unknown-unknown is missing: install it with rustup, or your distribution's package")
 }
 
@@ -82,7 +88,7 @@ fn npm_packages(source: &Path) -> Result<()> {
     {
         return Ok(());
     }
-    run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(source))
+    succeed(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(source))
         .context("npm packages of console-ui (needs Node.js 20 or newer with npm)")
 }
 
@@ -97,7 +103,7 @@ fn compile(root: &Path, target: &Path, profile: Profile) -> Result<PathBuf> {
             "wasm-release"
         }
     };
-    run(&mut cargo)?;
+    succeed(&mut cargo)?;
     Ok(target.join("wasm32-unknown-unknown").join(folder).join("console-ui.wasm"))
 }
 
@@ -125,7 +131,7 @@ fn bundle(source: &Path, bindings: &Path, staging: &Path, profile: Profile) -> R
     if profile == Profile::Release {
         esbuild.arg("--minify");
     }
-    run(&mut esbuild)?;
+    succeed(&mut esbuild)?;
 
     let mut outputs = Outputs::new();
     for entry in fs::read_dir(staging.join("assets"))? {
@@ -255,7 +261,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> Result<()> {
+fn succeed(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("cannot start `{name}`"))?;
     if !status.success() {
