@@ -22,7 +22,7 @@ pub fn cvt(r: i64) -> io::Result<i64> {
 pub struct Epoll(pub RawFd);
 
 impl Epoll {
-    pub fn new() -> Self {
+    pub fn open() -> Self {
         Epoll(cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) } as i64).unwrap() as RawFd)
     }
     pub fn ctl(&self, op: i32, fd: RawFd, events: u32, data: u64) {

@@ -28,7 +28,7 @@ fn main() {
     unsafe { libc::listen(l.as_raw_fd(), 4096) };
     l.set_nonblocking(true).unwrap();
     let std_resp = [head(size, false).into_bytes(), vec![b'x'; size]].concat();
-    let ep = Epoll::new();
+    let ep = Epoll::open();
     ep.ctl(libc::EPOLL_CTL_ADD, l.as_raw_fd(), libc::EPOLLIN as u32, u64::MAX);
     let mut conns: Vec<Option<C>> = Vec::new();
     let mut evs = vec![libc::epoll_event { events: 0, u64: 0 }; 512];

@@ -194,7 +194,7 @@ struct R {
 fn main() {
     let a = args();
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
-    let ep = Epoll::new();
+    let ep = Epoll::open();
     let mut cs: Vec<C> = (0..a.conns)
         .map(|_| C {
             fd: -1,

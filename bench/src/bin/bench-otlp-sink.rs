@@ -36,7 +36,7 @@ impl MetricsService for Sink {
         let proxy = text("sightline-proxy");
         let number = |key: &str| text(key).parse::<u64>().unwrap_or_default();
         let (epoch, sequence) = (number("sightline-epoch"), number("sightline-sequence"));
-        let batch = mesh_telemetry::otlp::decode(request.into_inner(), &proxy, epoch, sequence)
+        let batch = mesh_telemetry::otlp::decode(request.get_ref(), &proxy, epoch, sequence)
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
         let fresh = self
             .seen
