@@ -23,7 +23,7 @@ use crate::service::{Service, Shop};
 
 /// One service of the sample bookshop.
 #[derive(Parser)]
-#[command(version)]
+#[command(disable_version_flag = true)]
 struct Arguments {
     /// Which service to be.
     #[arg(long, value_enum)]
