@@ -101,6 +101,27 @@ pub struct SeriesKey {
     pub origin: RouteOrigin,
 }
 
+impl SeriesKey {
+    /// Whether these requests failed: no answer, 5xx, or a gRPC status other than 0; for TCP any flag.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        match self.protocol {
+            RequestProtocol::Tcp => !self.flags.is_empty(),
+            RequestProtocol::Http | RequestProtocol::Grpc => {
+                self.response_code == 0
+                    || self.response_code >= 500
+                    || self.grpc_status.is_some_and(|status| status != 0)
+            }
+        }
+    }
+
+    /// Whether these requests were answered 4xx, which counts apart from errors.
+    #[must_use]
+    pub fn is_client_error(&self) -> bool {
+        (400..500).contains(&self.response_code) && !self.is_error()
+    }
+}
+
 /// Facts of one series in one window.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SeriesDelta {
