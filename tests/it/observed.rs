@@ -1,1 +1,123 @@
-//! placeholder
+//! Plays the recorded cases against our own mesh. Every case of `passing` must pass; the others are reported.
+//!
+//! `OBSERVED_ONLY=id,id` plays only these. `OBSERVED_WRITE=1` rewrites the list. Needs the mesh's binaries:
+//! `cargo build --bin sightline-proxy --bin sightline-controlplane`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use mesh_model::address::AddressBase;
+use mesh_stories::observed::case::Case;
+use mesh_stories::observed::children::Programs;
+use mesh_stories::observed::compare::compare;
+use mesh_stories::observed::fixture::Fixture;
+use mesh_stories::observed::play::Player;
+use mesh_stories::observed::verdict::{Reason, Verdict, read_list, reasons, report, write_list};
+use mesh_stories::observed::world::{Plan, World};
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/observed/routing");
+
+fn main() {
+    // Not a `#[test]`: processes end with the thread that started them, so that must be the main thread.
+    let listing = std::env::args().any(|argument| argument == "--list");
+    if listing {
+        println!("observed: test");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let verdicts = runtime.block_on(run()).expect("the runner itself failed");
+    println!("{}", report(&verdicts));
+    let list = Path::new(DATA).join("passing");
+    let must: BTreeSet<String> = read_list(&std::fs::read_to_string(&list).unwrap_or_default());
+    let passing: BTreeSet<String> = verdicts
+        .iter()
+        .filter(|verdict| verdict.passes())
+        .map(|verdict| verdict.id.clone())
+        .collect();
+    if std::env::var_os("OBSERVED_WRITE").is_some() {
+        let played: BTreeSet<&String> = verdicts.iter().map(|verdict| &verdict.id).collect();
+        let others = must.iter().filter(|id| !played.contains(id)).cloned();
+        let all: BTreeSet<String> = others.chain(passing.iter().cloned()).collect();
+        std::fs::write(&list, write_list(&all)).unwrap();
+        println!("{} now lists {} cases", list.display(), all.len());
+        return;
+    }
+    let broken: Vec<String> = verdicts
+        .iter()
+        .filter(|verdict| must.contains(&verdict.id) && !verdict.passes())
+        .map(mesh_stories::observed::verdict::line)
+        .collect();
+    if !broken.is_empty() {
+        eprintln!("{} listed cases do not pass:\n  {}", broken.len(), broken.join("\n  "));
+        std::process::exit(1);
+    }
+}
+
+async fn run() -> anyhow::Result<Vec<Verdict>> {
+    let start = Instant::now();
+    let read = |name: &str| std::fs::read_to_string(Path::new(DATA).join(name));
+    let cases = chosen(Case::read_all(&read("cases.jsonl")?)?);
+    let must_name: BTreeMap<String, Vec<String>> = serde_json::from_str(&read("rejected-fields.json")?)?;
+    let mut player = Player::new(World::start(plan(&read("fixture.yaml")?)?).await?).await?;
+    println!("world up after {:.1?}", start.elapsed());
+
+    let mut played = Vec::new();
+    for case in &cases {
+        played.push(player.play(case).await);
+    }
+    player.finish().await?;
+    player.settle().await;
+    println!("{} cases played after {:.1?}", cases.len(), start.elapsed());
+
+    let none = Vec::new();
+    Ok(cases
+        .iter()
+        .zip(played)
+        .map(|(case, played)| Verdict {
+            id: case.id.clone(),
+            sends: case.rejected.is_none() && !case.steps.is_empty(),
+            reasons: match played {
+                Ok(played) => {
+                    let outcome = player.outcome(&played);
+                    let must_name = must_name.get(&case.id).unwrap_or(&none);
+                    reasons(&outcome, compare(case, &played.keys, must_name, &outcome))
+                }
+                Err(error) => vec![Reason::Broken(format!("{error:#}"))],
+            },
+        })
+        .collect())
+}
+
+fn chosen(mut cases: Vec<Case>) -> Vec<Case> {
+    if let Ok(only) = std::env::var("OBSERVED_ONLY") {
+        let only: BTreeSet<&str> = only.split(',').map(str::trim).collect();
+        cases.retain(|case| only.contains(case.id.as_str()));
+    }
+    cases
+}
+
+fn plan(fixture: &str) -> anyhow::Result<Plan> {
+    let base = AddressBase::parse("127.80.0.0/16").map_err(anyhow::Error::msg)?;
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("observed");
+    let _ = std::fs::remove_dir_all(&folder);
+    let logs = folder.join("logs");
+    std::fs::create_dir_all(&logs)?;
+    let echo = PathBuf::from(env!("CARGO_BIN_EXE_rtecho"));
+    Ok(Plan {
+        fixture: Fixture::read(fixture, base)?,
+        base,
+        programs: Programs {
+            folder: echo.parent().map(Path::to_path_buf).unwrap_or_default(),
+            echo,
+            logs,
+        },
+        folder,
+    })
+}

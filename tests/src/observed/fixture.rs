@@ -1,0 +1,333 @@
+//! The roles of the recording: namespaces, services and workloads of `fixture.yaml`, with addresses of this run.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::Context;
+use mesh_model::address::{AddressBase, WorkloadAddresses};
+use serde_json::{Value, json};
+
+use super::places::Places;
+
+/// Namespace of control plane and gateway.
+pub const ROOT_NAMESPACE: &str = "istio-system";
+/// Deployment of the ingress gateway.
+pub const GATEWAY: &str = "istio-ingressgateway";
+/// Last number of the /24 of service addresses; no workload has it.
+const SERVICES: u8 = 0;
+const FIRST_SERVICE: u8 = 10;
+
+/// Everything that exists while cases are played.
+#[derive(Debug, Clone)]
+pub struct Fixture {
+    /// Namespace objects.
+    pub namespaces: Vec<Value>,
+    /// Service objects, with cluster IPs.
+    pub services: Vec<Value>,
+    /// Other objects, such as the Gateway.
+    pub others: Vec<Value>,
+    /// One per Deployment.
+    pub workloads: Vec<Workload>,
+}
+
+/// One process of the application, and its sidecar.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// Namespace.
+    pub namespace: String,
+    /// Name of the Deployment.
+    pub name: String,
+    /// Labels of its pod.
+    pub labels: BTreeMap<String, String>,
+    /// Arguments of the echo process.
+    pub arguments: Vec<String>,
+    /// What runs beside (or instead of) the application.
+    pub proxy: Proxy,
+    /// Its /24.
+    pub addresses: WorkloadAddresses,
+}
+
+/// Which proxy a workload has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxy {
+    /// None: the application itself listens on the pod's address.
+    None,
+    /// A sidecar.
+    Sidecar,
+    /// The workload is a gateway.
+    Gateway,
+}
+
+impl Workload {
+    /// Value of a pod label.
+    #[must_use]
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+
+    /// Name of its only pod.
+    #[must_use]
+    pub fn pod(&self) -> String {
+        format!("{}-0", self.name)
+    }
+
+    /// Address of the pod.
+    #[must_use]
+    pub fn pod_ip(&self) -> IpAddr {
+        self.addresses.inbound()
+    }
+
+    /// Address on which the application listens, and from which it calls.
+    #[must_use]
+    pub fn application(&self) -> IpAddr {
+        match self.proxy {
+            Proxy::Sidecar => self.addresses.application(),
+            Proxy::None | Proxy::Gateway => self.pod_ip(),
+        }
+    }
+
+    /// Whether the process serves (the others only call).
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.arguments.first().is_some_and(|first| first == "serve")
+    }
+
+    /// First HTTP port of the application, if it has one.
+    #[must_use]
+    pub fn http_port(&self) -> Option<u16> {
+        if !self.serves() {
+            return None;
+        }
+        let flag = self.arguments.iter().position(|argument| argument == "-http");
+        let ports = match flag {
+            Some(at) => self.arguments.get(at + 1)?.as_str(),
+            None => "8080",
+        };
+        ports.split(',').next()?.parse().ok()
+    }
+}
+
+impl Fixture {
+    /// Reads the fixture and gives out addresses.
+    pub fn read(text: &str, base: AddressBase) -> anyhow::Result<Self> {
+        let mut fixture = Self {
+            namespaces: vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ROOT_NAMESPACE}})],
+            services: Vec::new(),
+            others: Vec::new(),
+            workloads: Vec::new(),
+        };
+        let mut deployments = Vec::new();
+        for document in documents(text)? {
+            match document["kind"].as_str() {
+                Some("Namespace") => fixture.namespaces.push(document),
+                Some("Service") => fixture.services.push(document),
+                Some("Deployment") => deployments.push(document),
+                _ => fixture.others.push(document),
+            }
+        }
+        for (number, deployment) in (1..).zip(&deployments) {
+            let workload = fixture.workload(deployment, base.workload(number))?;
+            fixture.workloads.push(workload);
+        }
+        let last = u8::try_from(deployments.len() + 1).context("too many workloads")?;
+        fixture.add_gateway(base.workload(last));
+        for (number, service) in (FIRST_SERVICE..).zip(&mut fixture.services) {
+            if service["spec"]["clusterIP"].is_null() {
+                service["spec"]["clusterIP"] = json!(service_address(base, number).to_string());
+            }
+            service["spec"]["clusterIPs"] = json!([service["spec"]["clusterIP"]]);
+        }
+        Ok(fixture)
+    }
+
+    /// The workload of a Deployment.
+    pub fn find(&self, namespace: &str, name: &str) -> anyhow::Result<&Workload> {
+        self.workloads
+            .iter()
+            .find(|workload| workload.namespace == namespace && workload.name == name)
+            .with_context(|| format!("the fixture has no Deployment {namespace}/{name}"))
+    }
+
+    /// Addresses for placeholders.
+    #[must_use]
+    pub fn places(&self) -> Places {
+        let mut places = Places::default();
+        for workload in &self.workloads {
+            let name = format!(
+                "{}/{}-{}",
+                workload.namespace,
+                workload.label("app"),
+                workload.label("version")
+            );
+            places.pods.insert(name, workload.pod_ip());
+        }
+        for service in &self.services {
+            let (namespace, name) = name_of(service);
+            if let Some(address) = service["spec"]["clusterIP"].as_str().and_then(|ip| ip.parse().ok()) {
+                places.services.insert(format!("{namespace}/{name}"), address);
+            }
+        }
+        places
+    }
+
+    /// Where a client without sidecar arrives that calls `service.namespace:port`: kube-proxy's choice.
+    pub fn reach(&self, host: &str, port: u16) -> anyhow::Result<std::net::SocketAddr> {
+        let (name, namespace) = host.split_once('.').with_context(|| format!("{host:?} has no namespace"))?;
+        let service = self
+            .services
+            .iter()
+            .find(|service| name_of(service) == (namespace, name))
+            .with_context(|| format!("the fixture has no Service {host}"))?;
+        let ports = service["spec"]["ports"].as_array();
+        let target = ports
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["port"] == json!(port))
+            .and_then(|entry| entry["targetPort"].as_u64())
+            .and_then(|port| u16::try_from(port).ok());
+        let pod = self.selected(service).first().map(|workload| workload.pod_ip());
+        match (pod, target) {
+            (Some(ip), Some(port)) => Ok((ip, port).into()),
+            _ => {
+                let ip: IpAddr = service["spec"]["clusterIP"]
+                    .as_str()
+                    .and_then(|ip| ip.parse().ok())
+                    .context("service without address")?;
+                Ok((ip, port).into())
+            }
+        }
+    }
+
+    /// Workloads that a Service selects.
+    #[must_use]
+    pub fn selected(&self, service: &Value) -> Vec<&Workload> {
+        let (namespace, _) = name_of(service);
+        let selector = service["spec"]["selector"].as_object();
+        self.workloads
+            .iter()
+            .filter(|workload| {
+                workload.namespace == namespace
+                    && selector.is_some_and(|selector| {
+                        selector
+                            .iter()
+                            .all(|(name, value)| value.as_str() == workload.labels.get(name).map(String::as_str))
+                    })
+            })
+            .collect()
+    }
+
+    fn workload(&self, deployment: &Value, addresses: WorkloadAddresses) -> anyhow::Result<Workload> {
+        let (namespace, name) = name_of(deployment);
+        let template = &deployment["spec"]["template"];
+        let labels: BTreeMap<String, String> =
+            serde_json::from_value(template["metadata"]["labels"].clone()).with_context(|| format!("labels of {name}"))?;
+        let arguments: Vec<String> = serde_json::from_value(template["spec"]["containers"][0]["args"].clone())
+            .with_context(|| format!("args of {name}"))?;
+        let enabled = self.namespaces.iter().any(|object| {
+            object["metadata"]["name"] == json!(namespace)
+                && object["metadata"]["labels"]["istio-injection"] == json!("enabled")
+        });
+        let refused = labels.get("sidecar.istio.io/inject").is_some_and(|value| value == "false");
+        Ok(Workload {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            labels,
+            arguments,
+            proxy: if enabled && !refused { Proxy::Sidecar } else { Proxy::None },
+            addresses,
+        })
+    }
+
+    /// The recording had an ingress gateway beside its fixture.
+    fn add_gateway(&mut self, addresses: WorkloadAddresses) {
+        let labels = BTreeMap::from([
+            ("app".to_owned(), GATEWAY.to_owned()),
+            ("istio".to_owned(), "ingressgateway".to_owned()),
+        ]);
+        self.services.push(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": GATEWAY, "namespace": ROOT_NAMESPACE},
+            "spec": {"selector": labels, "ports": [
+                {"name": "http2", "port": 80, "targetPort": 8080},
+                {"name": "https", "port": 443, "targetPort": 8443},
+            ]},
+        }));
+        self.workloads.push(Workload {
+            namespace: ROOT_NAMESPACE.to_owned(),
+            name: GATEWAY.to_owned(),
+            labels,
+            arguments: Vec::new(),
+            proxy: Proxy::Gateway,
+            addresses,
+        });
+    }
+}
+
+/// Namespace and name of an object.
+#[must_use]
+pub fn name_of(object: &Value) -> (&str, &str) {
+    let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
+    (text("namespace"), text("name"))
+}
+
+/// The YAML documents of a text.
+pub fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
+    let mut documents = Vec::new();
+    for part in text.split("\n---") {
+        if !part.trim().is_empty() {
+            documents.push(serde_saphyr::from_str(part).with_context(|| format!("YAML: {part}"))?);
+        }
+    }
+    Ok(documents)
+}
+
+fn service_address(base: AddressBase, number: u8) -> IpAddr {
+    let IpAddr::V4(first) = base.workload(SERVICES).application() else {
+        return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    };
+    let [a, b, c, _] = first.octets();
+    IpAddr::from([a, b, c, number])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn fixture() -> Fixture {
+        let base = AddressBase::parse("127.80.0.0/16").unwrap();
+        Fixture::read(include_str!("../../data/observed/routing/fixture.yaml"), base).unwrap()
+    }
+
+    #[test]
+    fn roles() {
+        let fixture = fixture();
+        let proxies = |wanted: Proxy| fixture.workloads.iter().filter(|workload| workload.proxy == wanted).count();
+        assert_eq!(
+            (proxies(Proxy::Sidecar), proxies(Proxy::None), proxies(Proxy::Gateway)),
+            (11, 2, 1)
+        );
+        assert_eq!(fixture.find("app", "multi").unwrap().http_port(), Some(8080));
+        assert_eq!(fixture.find("app", "tcp-echo-v1").unwrap().http_port(), None);
+        assert_eq!(fixture.find("app", "client").unwrap().http_port(), None);
+        assert!(fixture.find("app", "nothing").is_err());
+    }
+
+    #[test]
+    fn a_service_address_is_as_long_as_the_recorded_one() {
+        let places = fixture().places();
+        assert_eq!(places.services["app/web"].to_string().len(), "10.96.1.234".len());
+        assert!(places.pods.contains_key("app/bare-v1") && places.pods.contains_key("plain/client-v1"));
+        assert!(!places.services.contains_key("app/headless"));
+    }
+
+    #[test]
+    fn a_service_without_endpoints_is_reached_at_its_own_address() {
+        let fixture = fixture();
+        let places = fixture.places();
+        let closed = fixture.reach("noep.app", 80).unwrap();
+        assert_eq!(closed, (places.services["app/noep"], 80).into());
+        let open = fixture.reach("web.app", 80).unwrap();
+        assert_eq!(open.port(), 8080);
+    }
+}
