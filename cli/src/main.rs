@@ -1,3 +1,78 @@
 //! The sightline command: run the mesh, the demo, and look into both.
 
-fn main() {}
+mod cluster;
+mod demo;
+mod failure;
+mod fetch;
+mod folder;
+mod launch;
+mod ports;
+mod status;
+mod supervisor;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::failure::{Failure, Tried};
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SIGHTLINE_COMMIT"), ")");
+
+/// An observability-first service mesh.
+#[derive(Parser)]
+#[command(name = "sightline", version = VERSION, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a whole mesh on this machine: API server, control plane, gateway, console, sample shop, load.
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::Options),
+    /// Show every process of a running mesh: its address, its log file.
+    Status(status::Options),
+    /// Print the version, the commit and its date.
+    Version,
+    /// Print a script that completes commands in a shell.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Become a program whose life is tied to the supervisor's.
+    #[command(hide = true)]
+    Launch(launch::Launch),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Status(options) => status::run(&options),
+        Command::Version => version(),
+        Command::Completion { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "sightline",
+                &mut std::io::stdout(),
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Launch(launch) => launch::run(&launch).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|failure| {
+        // The terminal may be gone; the exit code still tells.
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("sightline: {}\n", failure.chain()),
+        );
+        failure.exit_code()
+    })
+}
+
+fn version() -> Result<ExitCode, Failure> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "sightline {VERSION}").tried(|| "cannot write".to_owned())?;
+    Ok(ExitCode::SUCCESS)
+}

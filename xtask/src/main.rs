@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod descriptors;
 mod phase;
 mod root;
 mod suite;
@@ -36,6 +37,8 @@ enum Command {
     Bench(bench::Options),
     /// Build the console's pages into console-ui/dist.
     Ui(ui::Options),
+    /// Compile Envoy's message descriptors into crates/mesh-xds/descriptors.binpb.gz.
+    Descriptors,
     /// Check package edges, file names and sizes, banned crates.
     Tidy,
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Test(options) => suite::run(&options),
         Command::Bench(options) => bench::run(&root::repository(), &options).map(|()| ExitCode::SUCCESS),
         Command::Ui(options) => ui::run(&options),
+        Command::Descriptors => descriptors::run(&root::repository()),
         Command::Tidy => tidy::run(),
     };
     match outcome {
