@@ -1,1 +1,19 @@
-//! Tests only: processes, ports, conditions with a deadline, fixtures.
+//! Tests only: processes, addresses, conditions with a deadline, metrics.
+//!
+//! A test never sleeps for a guessed time: it waits for a condition with [`eventually`]. It never takes a fixed
+//! port: it takes a free block of loopback addresses with [`AddressBlock`], or port 0. What it starts with
+//! [`Process`] ends with it.
+
+mod address;
+mod binary;
+mod condition;
+mod fetch;
+mod process;
+mod prometheus;
+
+pub use address::{AddressBlock, free_port};
+pub use binary::binary;
+pub use condition::eventually;
+pub use fetch::{Answer, get, get_json, get_text, request};
+pub use process::Process;
+pub use prometheus::{Sample, Samples};
