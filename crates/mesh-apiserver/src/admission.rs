@@ -1,0 +1,31 @@
+//! What a mesh's validating webhook would refuse.
+
+use mesh_crd::{Severity, parse_value};
+use serde_json::Value;
+
+use crate::registry::Resource;
+use crate::status::Refusal;
+
+/// Refuses an Istio object whose meaning is wrong.
+pub(crate) fn review(object: &Value, resource: &Resource) -> Result<(), Refusal> {
+    if !resource.is_istio() {
+        return Ok(());
+    }
+    let faults: Vec<String> = parse_value(object)
+        .problems
+        .into_iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .map(|problem| match problem.field.is_empty() {
+            true => problem.message,
+            false => format!("{}: {}", problem.field, problem.message),
+        })
+        .collect();
+    let list = match faults.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("{} errors occurred:\n\t* {}\n", many.len(), many.join("\n\t* ")),
+    };
+    Err(Refusal::bad_request(format!(
+        "admission webhook \"validation.istio.io\" denied the request: configuration is invalid: {list}"
+    )))
+}

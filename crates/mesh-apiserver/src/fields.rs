@@ -1,0 +1,331 @@
+//! Known and unknown fields: what an object may contain, and what a strict reading says about the rest.
+
+use k8s_openapi::api::authentication::v1 as authentication;
+use k8s_openapi::api::authorization::v1 as authorization;
+use k8s_openapi::api::{coordination, core::v1 as core, discovery, events, rbac::v1 as rbac};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use mesh_crd::schema::{self, Reason, Schema, Shape};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::registry::{Core, Family, Resource};
+use crate::status::{Cause, Refusal};
+
+/// An object with only known fields.
+pub(crate) struct Read {
+    pub(crate) value: Value,
+    pub(crate) complaints: Vec<String>,
+}
+
+/// Checks that a body is an object of the path's kind; the core kinds may leave their type out.
+pub(crate) fn check_type(value: &mut Value, resource: &Resource, version: &str) -> Result<(), Refusal> {
+    let wanted = resource.api_version(version);
+    let shown = value.to_string();
+    let Value::Object(map) = value else {
+        return Err(Refusal::bad_request(format!(
+            "{} in version {version:?} cannot be handled as a {}: json: cannot unmarshal {} into Go value",
+            resource.kind,
+            resource.kind,
+            type_name(value)
+        )));
+    };
+    let text = |key: &str| {
+        map.get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (kind, api_version) = (text("kind"), text("apiVersion"));
+    if resource.is_istio() && kind.is_empty() {
+        return Err(Refusal::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{shown}'",
+            resource.kind
+        )));
+    }
+    if !kind.is_empty() && kind != resource.kind || !api_version.is_empty() && api_version != wanted {
+        return Err(mismatch(resource, version, &api_version, &kind));
+    }
+    map.insert("kind".into(), resource.kind.into());
+    map.insert("apiVersion".into(), wanted.into());
+    Ok(())
+}
+
+fn mismatch(resource: &Resource, version: &str, api_version: &str, kind: &str) -> Refusal {
+    let wanted = resource.api_version(version);
+    if kind == resource.kind && resource.is_istio() {
+        return Refusal::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
+        ));
+    }
+    Refusal::bad_request(format!(
+        "{kind} in version {:?} cannot be handled as a {}: no kind {kind:?} is registered for version {api_version:?}",
+        api_version.rsplit('/').next().unwrap_or_default(),
+        resource.kind
+    ))
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Removes unknown fields and lists them.
+pub(crate) fn read(value: Value, resource: &Resource, version: &str) -> Result<Read, Refusal> {
+    match resource.family {
+        Family::Core(kind) => read_core(value, kind, resource, version),
+        Family::Istio(kind) => read_istio(value, kind.kind, resource),
+    }
+}
+
+fn read_core(value: Value, kind: Core, resource: &Resource, version: &str) -> Result<Read, Refusal> {
+    let known = known(kind, &value).map_err(|error| {
+        Refusal::bad_request(format!(
+            "{0} in version {version:?} cannot be handled as a {0}: {error}",
+            resource.kind
+        ))
+    })?;
+    let mut complaints = Vec::new();
+    let mut value = value;
+    keep(&mut value, &known, "", &mut complaints);
+    drop_empty(&mut value, "");
+    Ok(Read { value, complaints })
+}
+
+/// The value as its type writes it: the fields that the type knows.
+fn known(kind: Core, value: &Value) -> Result<Value, serde_json::Error> {
+    fn through<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, serde_json::Error> {
+        serde_json::to_value(T::deserialize(value)?)
+    }
+    match kind {
+        Core::Namespace => through::<core::Namespace>(value),
+        Core::Service => through::<core::Service>(value),
+        Core::Pod => through::<core::Pod>(value),
+        Core::Secret => through::<core::Secret>(value),
+        Core::ConfigMap => through::<core::ConfigMap>(value),
+        Core::ServiceAccount => through::<core::ServiceAccount>(value),
+        Core::Event => through::<core::Event>(value),
+        Core::EventsEvent => through::<events::v1::Event>(value),
+        Core::EndpointSlice => through::<discovery::v1::EndpointSlice>(value),
+        Core::Lease => through::<coordination::v1::Lease>(value),
+        Core::Role => through::<rbac::Role>(value),
+        Core::ClusterRole => through::<rbac::ClusterRole>(value),
+        Core::RoleBinding => through::<rbac::RoleBinding>(value),
+        Core::ClusterRoleBinding => through::<rbac::ClusterRoleBinding>(value),
+        Core::TokenReview => through::<authentication::TokenReview>(value),
+        Core::SelfSubjectReview => through::<authentication::SelfSubjectReview>(value),
+        Core::SubjectAccessReview => through::<authorization::SubjectAccessReview>(value),
+        Core::LocalSubjectAccessReview => through::<authorization::LocalSubjectAccessReview>(value),
+        Core::SelfSubjectAccessReview => through::<authorization::SelfSubjectAccessReview>(value),
+        Core::SelfSubjectRulesReview => through::<authorization::SelfSubjectRulesReview>(value),
+    }
+}
+
+/// Removes from `value` what `known` does not have.
+fn keep(value: &mut Value, known: &Value, path: &str, complaints: &mut Vec<String>) {
+    match (value, known) {
+        (Value::Object(map), Value::Object(fields)) => map.retain(|key, inner| {
+            let path = join(path, key);
+            match fields.get(key) {
+                Some(field) => {
+                    keep(inner, field, &path, complaints);
+                    true
+                }
+                None => {
+                    // A type writes nothing for null, so null says nothing about the field.
+                    if !inner.is_null() {
+                        complaints.push(format!("unknown field \"{path}\""));
+                    }
+                    false
+                }
+            }
+        }),
+        (Value::Array(items), Value::Array(fields)) => {
+            for (at, (item, field)) in items.iter_mut().zip(fields).enumerate() {
+                keep(item, field, &format!("{path}[{at}]"), complaints);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// Maps (not structs) that are left out when empty.
+const MAPS: &[&str] = &[
+    "labels",
+    "annotations",
+    "data",
+    "binaryData",
+    "stringData",
+    "selector",
+    "nodeSelector",
+    "limits",
+    "requests",
+    "matchLabels",
+    "overhead",
+    "extra",
+];
+
+/// Leaves out what Go's `omitempty` does: null, empty lists and maps. Data keeps its own entries.
+fn drop_empty(value: &mut Value, field: &str) {
+    match value {
+        Value::Object(map) if !MAPS.contains(&field) => map.retain(|key, inner| {
+            drop_empty(inner, key);
+            match inner {
+                Value::Null => false,
+                Value::Array(items) => !items.is_empty(),
+                Value::Object(entries) => !(entries.is_empty() && MAPS.contains(&key.as_str())),
+                Value::String(text) => !text.is_empty() || matches!(key.as_str(), "value"),
+                _ => true,
+            }
+        }),
+        Value::Array(items) => items.iter_mut().for_each(|item| drop_empty(item, "")),
+        _ => {}
+    }
+}
+
+fn read_istio(mut value: Value, kind: &str, resource: &Resource) -> Result<Read, Refusal> {
+    let mut complaints = Vec::new();
+    let metadata = value.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let known = ObjectMeta::deserialize_value(&metadata).map_err(|error| {
+        Refusal::bad_request(format!("{} cannot be read: metadata: {error}", resource.kind))
+    })?;
+    if let Some(slot) = value.get_mut("metadata") {
+        keep(slot, &known, "metadata", &mut complaints);
+        drop_empty(slot, "metadata");
+    }
+    let Some(schema) = schema::of(kind) else {
+        return Ok(Read { value, complaints });
+    };
+    for violation in schema::check(&schema, "", &body(&value)) {
+        if violation.reason == Reason::UnknownField {
+            complaints.push(violation.kubernetes);
+        }
+    }
+    if let Value::Object(map) = &mut value {
+        map.retain(|key, inner| match key.as_str() {
+            "apiVersion" | "kind" | "metadata" => true,
+            key => match property(&schema, key) {
+                Some(schema) => {
+                    prune(inner, schema);
+                    true
+                }
+                None => false,
+            },
+        });
+    }
+    Ok(Read { value, complaints })
+}
+
+trait DeserializeValue: Sized {
+    fn deserialize_value(value: &Value) -> Result<Value, serde_json::Error>;
+}
+
+impl DeserializeValue for ObjectMeta {
+    fn deserialize_value(value: &Value) -> Result<Value, serde_json::Error> {
+        use serde::Deserialize;
+        serde_json::to_value(Self::deserialize(value)?)
+    }
+}
+
+/// The part of a custom resource that its schema describes.
+fn body(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Value::Object(map) = &mut object {
+        for key in ["apiVersion", "kind", "metadata"] {
+            map.shift_remove(key);
+        }
+    }
+    object
+}
+
+fn property<'a>(schema: &'a Schema, key: &str) -> Option<&'a Schema> {
+    match &schema.shape {
+        Shape::Object { properties, .. } => properties.get(key).map(|s| &**s),
+        _ => None,
+    }
+}
+
+/// Removes fields that a schema does not have.
+fn prune(value: &mut Value, schema: &Schema) {
+    match (value, &schema.shape) {
+        (Value::Object(map), Shape::Object { properties, .. }) => {
+            map.retain(|key, inner| match properties.get(key.as_str()) {
+                Some(schema) => {
+                    prune(inner, schema);
+                    true
+                }
+                None => false,
+            });
+        }
+        (Value::Object(map), Shape::Map { values, .. }) => {
+            map.values_mut().for_each(|inner| prune(inner, values))
+        }
+        (Value::Array(list), Shape::Array { items, .. }) => {
+            list.iter_mut().for_each(|inner| prune(inner, items))
+        }
+        _ => {}
+    }
+}
+
+/// What an Istio object's schema says against it.
+pub(crate) fn violations(object: &Value, resource: &Resource) -> Vec<Cause> {
+    let Family::Istio(kind) = resource.family else {
+        return Vec::new();
+    };
+    let Some(schema) = schema::of(kind.kind) else {
+        return Vec::new();
+    };
+    schema::check(&schema, "", &body(object))
+        .into_iter()
+        .filter_map(|violation| {
+            let reason = match violation.reason {
+                Reason::UnknownField => return None,
+                Reason::Type => "FieldValueTypeInvalid",
+                Reason::Required => "FieldValueRequired",
+                Reason::Unsupported => "FieldValueNotSupported",
+                Reason::Invalid | Reason::Exclusive | Reason::Rule => "FieldValueInvalid",
+                Reason::TooMuch if violation.kubernetes.contains("Too long") => "FieldValueTooLong",
+                Reason::TooMuch => "FieldValueTooMany",
+                Reason::Duplicate => "FieldValueDuplicate",
+            };
+            let (field, message) = match violation.kubernetes.split_once(": ") {
+                Some((field, message)) => (field.to_owned(), message.to_owned()),
+                None => (violation.field, violation.kubernetes),
+            };
+            Some(Cause {
+                reason,
+                message,
+                field,
+            })
+        })
+        .collect()
+}
+
+/// The refusal of a strict reading.
+pub(crate) fn strict(complaints: &[String], resource: &Resource, version: &str) -> Refusal {
+    let list = complaints.join(", ");
+    Refusal::bad_request(match resource.family {
+        Family::Istio(_) => format!(
+            "{0} in version {version:?} cannot be handled as a {0}: strict decoding error: {list}",
+            resource.kind
+        ),
+        Family::Core(_) => format!(
+            "{0} in version {version:?} cannot be handled as a {0}: strict decoding error: {list}",
+            resource.kind
+        ),
+    })
+}

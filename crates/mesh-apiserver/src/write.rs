@@ -1,0 +1,462 @@
+//! create, update, patch, delete: decode, prepare, check, store, in one transaction.
+
+use std::collections::BTreeMap;
+
+use http::Response;
+use serde_json::{Value, json};
+
+use crate::handle::Call;
+use crate::object::{
+    check_metadata, has_finalizers, is_deleting, meta, prepare_create, prepare_update, same,
+};
+use crate::patch::{Kind, Patch};
+use crate::read::{key, one, selectors};
+use crate::registry::Core;
+use crate::reply::{Body, respond, versioned, warn};
+use crate::request::{FieldValidation, Params};
+use crate::status::{Cause, Refusal, deleted};
+use crate::store::{Key, Transaction};
+use crate::{admission, decode, fields, kind, managed};
+
+/// The object of a body in stored form, with the warnings that its reading gave.
+struct Taken {
+    object: Value,
+    warnings: Vec<String>,
+}
+
+/// Checks type and fields of a decoded object, and brings it into the stored version.
+fn take(call: &Call, decoded: decode::Decoded) -> Result<Taken, Refusal> {
+    let target = &call.target;
+    let resource = target.resource;
+    let decode::Decoded {
+        mut value,
+        mut complaints,
+    } = decoded;
+    fields::check_type(&mut value, resource, &target.version)?;
+    let read = fields::read(value, resource, &target.version)?;
+    complaints.extend(read.complaints);
+    let mut warnings = Vec::new();
+    match call.params.field_validation {
+        FieldValidation::Strict if !complaints.is_empty() => {
+            return Err(fields::strict(&complaints, resource, &target.version));
+        }
+        FieldValidation::Warn => warnings.append(&mut complaints),
+        _ => {}
+    }
+    let object = kind::convert_in(read.value, resource);
+    Ok(Taken { object, warnings })
+}
+
+fn check_place(call: &Call, object: &mut Value) -> Result<(), Refusal> {
+    let target = &call.target;
+    let namespace = meta(object, "namespace").to_owned();
+    if target.resource.namespaced && !namespace.is_empty() && namespace != target.namespace {
+        return Err(Refusal::bad_request(format!(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )));
+    }
+    if !target.resource.namespaced && !namespace.is_empty() {
+        crate::object::edit_metadata(object, |m| m.shift_remove("namespace"));
+    }
+    if let Some(wanted) = &target.name {
+        let name = meta(object, "name").to_owned();
+        if name.is_empty() {
+            return Err(Refusal::bad_request(
+                "the name of the object (, which was empty) must be set".to_owned(),
+            ));
+        }
+        if name != *wanted {
+            return Err(Refusal::bad_request(format!(
+                "the name of the object ({name}) does not match the name on the URL ({wanted})"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn manager(params: &Params, user_agent: &str) -> String {
+    if !params.field_manager.is_empty() {
+        return params.field_manager.clone();
+    }
+    let agent = user_agent.split('/').next().unwrap_or_default();
+    if agent.is_empty() {
+        "unknown".into()
+    } else {
+        agent.chars().take(128).collect()
+    }
+}
+
+/// Answers `create`.
+pub(crate) async fn create(call: Call) -> Result<Response<Body>, Refusal> {
+    let decoded = decode::decode(&call.content_type, &call.body)?;
+    let Taken { mut object, warnings } = take(&call, decoded)?;
+    check_place(&call, &mut object)?;
+    let (object, _) = insert(&call, object).await?;
+    let mut response = one(&call, 201, object);
+    warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// Stores a new object.
+async fn insert(call: &Call, mut object: Value) -> Result<(Value, ()), Refusal> {
+    let resource = call.target.resource;
+    prepare_create(&mut object, resource, &call.target.namespace)?;
+    let mut tx = call.app.store.begin().await?;
+    if resource.namespaced {
+        check_namespace(&mut tx, call, meta(&object, "name")).await?;
+    }
+    kind::default(&mut object, resource);
+    kind::admit_create(&mut tx, &mut object, resource).await?;
+    let name = meta(&object, "name").to_owned();
+    check(call, &object, None)?;
+    let key = Key {
+        name: name.clone(),
+        ..key(&call.target)
+    };
+    let at = resource.api_version(&call.target.version);
+    managed::track(
+        &mut object,
+        None,
+        &manager(&call.params, &call.user_agent),
+        &at,
+        None,
+    );
+    if tx.get(&key).await?.is_some() {
+        return Err(Refusal::already_exists(resource, &name));
+    }
+    if call.params.dry_run {
+        tx.rollback().await?;
+        return Ok((object, ()));
+    }
+    let object = tx.put(&key, object).await?;
+    kind::after_create(&mut tx, &object, resource).await?;
+    tx.commit().await?;
+    Ok((object, ()))
+}
+
+async fn check_namespace(tx: &mut Transaction<'_>, call: &Call, name: &str) -> Result<(), Refusal> {
+    let namespaces = crate::registry::of(Core::Namespace);
+    let namespace = &call.target.namespace;
+    let key = Key {
+        resource: namespaces.storage,
+        namespace: String::new(),
+        name: namespace.clone(),
+    };
+    match tx.get(&key).await? {
+        None => Err(Refusal::not_found(namespaces, namespace)),
+        Some(found) if is_deleting(&found) => {
+            let why = format!(
+                "unable to create new content in namespace {namespace} because it is being terminated"
+            );
+            let mut refusal = Refusal::forbidden(call.target.resource, name, &why);
+            if let Some(details) = refusal.details.as_mut().and_then(Value::as_object_mut) {
+                details.insert(
+                    "causes".into(),
+                    json!([{"reason": "NamespaceTerminating", "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace"}]),
+                );
+            }
+            Err(refusal)
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Everything that makes an object invalid, then what a webhook would say.
+fn check(call: &Call, new: &Value, old: Option<&Value>) -> Result<(), Refusal> {
+    let resource = call.target.resource;
+    let name = meta(new, "name");
+    let mut causes = check_metadata(new, resource);
+    causes.extend(fields::violations(new, resource));
+    causes.extend(kind::validate(new, old, resource));
+    if !causes.is_empty() {
+        return Err(Refusal::invalid(resource, name, &causes));
+    }
+    if call.app.admission && call.target.subresource.is_none() {
+        admission::review(new, resource)?;
+    }
+    Ok(())
+}
+
+/// Answers `update`.
+pub(crate) async fn update(call: Call) -> Result<Response<Body>, Refusal> {
+    let decoded = decode::decode(&call.content_type, &call.body)?;
+    let Taken { mut object, warnings } = take(&call, decoded)?;
+    check_place(&call, &mut object)?;
+    let key = key(&call.target);
+    let mut tx = call.app.store.begin().await?;
+    let Some(old) = tx.get(&key).await? else {
+        drop(tx);
+        if call.target.subresource.is_some() || !kind::creates_on_update(call.target.resource) {
+            return Err(Refusal::not_found(call.target.resource, &key.name));
+        }
+        crate::object::edit_metadata(&mut object, |m| m.shift_remove("resourceVersion"));
+        let (object, ()) = insert(&call, object).await?;
+        return Ok(one(&call, 201, object));
+    };
+    let object = store_update(&call, tx, &key, old, object).await?;
+    let mut response = one(&call, 200, object);
+    warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// Answers `patch`.
+pub(crate) async fn patch(call: Call) -> Result<Response<Body>, Refusal> {
+    let kind = Kind::of(&call.content_type, call.target.resource)?;
+    let patch = Patch::parse(kind, &call.body)?;
+    let key = key(&call.target);
+    let resource = call.target.resource;
+    let mut tx = call.app.store.begin().await?;
+    let Some(old) = tx.get(&key).await? else {
+        return Err(Refusal::not_found(resource, &key.name));
+    };
+    let shown = versioned(old.clone(), resource, &call.target.version);
+    let patched = patch.apply(&shown)?;
+    let Taken { mut object, warnings } = take(
+        &call,
+        decode::Decoded {
+            value: patched,
+            complaints: Vec::new(),
+        },
+    )?;
+    check_place(&call, &mut object)?;
+    let object = store_update(&call, tx, &key, old, object).await?;
+    let mut response = one(&call, 200, object);
+    warn(&mut response, &warnings);
+    Ok(response)
+}
+
+async fn store_update(
+    call: &Call,
+    mut tx: Transaction<'_>,
+    key: &Key,
+    old: Value,
+    mut new: Value,
+) -> Result<Value, Refusal> {
+    let resource = call.target.resource;
+    let version = meta(&new, "resourceVersion").to_owned();
+    let uid = meta(&new, "uid").to_owned();
+    if version.is_empty() && !resource.unconditional_update {
+        let cause = Cause::invalid(
+            "metadata.resourceVersion",
+            &json!(0),
+            "must be specified for an update",
+        );
+        return Err(Refusal::invalid(resource, &key.name, &[cause]));
+    }
+    if !uid.is_empty() && uid != meta(&old, "uid") {
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            meta(&old, "uid")
+        );
+        return Err(Refusal::conflict(resource, &key.name, &why));
+    }
+    if !version.is_empty() && version != meta(&old, "resourceVersion") {
+        return Err(Refusal::stale(resource, &key.name));
+    }
+    let subresource = call.target.subresource.as_deref();
+    prepare_update(&mut new, &old, resource, subresource);
+    kind::default(&mut new, resource);
+    kind::prepare_update(&mut new, &old, resource, subresource);
+    check(call, &new, Some(&old))?;
+    kind::admit_update(&mut tx, &mut new, &old, resource).await?;
+    if same(&new, &old) {
+        tx.rollback().await?;
+        return Ok(old);
+    }
+    let at = resource.api_version(&call.target.version);
+    managed::track(
+        &mut new,
+        Some(&old),
+        &manager(&call.params, &call.user_agent),
+        &at,
+        subresource,
+    );
+    if call.params.dry_run {
+        tx.rollback().await?;
+        return Ok(new);
+    }
+    let stored = if is_deleting(&new) && !has_finalizers(&new) {
+        tx.remove(key, new).await?
+    } else {
+        tx.put(key, new).await?
+    };
+    kind::after_update(&mut tx, &stored, resource).await?;
+    tx.commit().await?;
+    Ok(stored)
+}
+
+/// The options of a delete: from the body, then from the query.
+#[derive(Debug, Default)]
+struct DeleteOptions {
+    uid: Option<String>,
+    resource_version: Option<String>,
+    grace_period: Option<i64>,
+    propagation: Option<String>,
+    dry_run: bool,
+}
+
+impl DeleteOptions {
+    fn read(call: &Call) -> Result<Self, Refusal> {
+        let mut options = Self {
+            grace_period: call.params.grace_period,
+            propagation: call.params.propagation.clone(),
+            dry_run: call.params.dry_run,
+            ..Self::default()
+        };
+        if !call.body.is_empty() {
+            let body = decode::decode(&call.content_type, &call.body)?.value;
+            let text = |p: &str| body.pointer(p).and_then(Value::as_str).map(str::to_owned);
+            options.uid = text("/preconditions/uid");
+            options.resource_version = text("/preconditions/resourceVersion");
+            options.grace_period = body
+                .get("gracePeriodSeconds")
+                .and_then(Value::as_i64)
+                .or(options.grace_period);
+            options.propagation = text("/propagationPolicy").or(options.propagation);
+            let dry = body.get("dryRun").and_then(Value::as_array);
+            for value in dry.into_iter().flatten() {
+                match value.as_str() {
+                    Some("All") => options.dry_run = true,
+                    _ => {
+                        let cause = Cause::unsupported("dryRun", &json!([value]), &["All"]);
+                        return Err(Refusal::invalid_kind(
+                            "meta.k8s.io",
+                            "DeleteOptions",
+                            "",
+                            &[cause],
+                        ));
+                    }
+                }
+            }
+        }
+        if let Some(policy) = options.propagation.as_deref()
+            && !matches!(policy, "Foreground" | "Background" | "Orphan")
+        {
+            let cause = Cause::unsupported(
+                "propagationPolicy",
+                &json!(policy),
+                &["Foreground", "Background", "Orphan", "nil"],
+            );
+            return Err(Refusal::invalid_kind(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                &[cause],
+            ));
+        }
+        Ok(options)
+    }
+}
+
+/// Answers `delete`.
+pub(crate) async fn delete(call: Call) -> Result<Response<Body>, Refusal> {
+    let options = DeleteOptions::read(&call)?;
+    let resource = call.target.resource;
+    let key = key(&call.target);
+    let mut tx = call.app.store.begin().await?;
+    let Some(object) = tx.get(&key).await? else {
+        return Err(Refusal::not_found(resource, &key.name));
+    };
+    let (object, gone) = delete_one(&mut tx, &call, &key, object, &options).await?;
+    match options.dry_run {
+        true => tx.rollback().await?,
+        false => tx.commit().await?,
+    }
+    let uid = meta(&object, "uid").to_owned();
+    if gone && !kind::returns_deleted(resource) {
+        return Ok(respond(200, &deleted(resource, &key.name, &uid), call.accept));
+    }
+    Ok(one(&call, 200, object))
+}
+
+/// Deletes, or marks for deletion while finalizers are there; true when it is gone.
+async fn delete_one(
+    tx: &mut Transaction<'_>,
+    call: &Call,
+    key: &Key,
+    mut object: Value,
+    options: &DeleteOptions,
+) -> Result<(Value, bool), Refusal> {
+    let resource = call.target.resource;
+    let differs = |field: &str, label: &str, wanted: &Option<String>| {
+        wanted
+            .as_ref()
+            .filter(|w| **w != meta(&object, field))
+            .map(|wanted| {
+                let why = format!(
+                    "Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {}",
+                    meta(&object, field)
+                );
+                Refusal::conflict(resource, &key.name, &why)
+            })
+    };
+    if let Some(refusal) = differs("uid", "UID", &options.uid)
+        .or_else(|| differs("resourceVersion", "ResourceVersion", &options.resource_version))
+    {
+        return Err(refusal);
+    }
+    kind::check_delete(&object, resource)?;
+    let finalizer = match options.propagation.as_deref() {
+        Some("Foreground") => Some("foregroundDeletion"),
+        Some("Orphan") => Some("orphan"),
+        _ => None,
+    };
+    // Nobody here collects dependents: their own finalizers alone decide.
+    let _ = finalizer;
+    let grace = kind::grace_period(&object, resource, options.grace_period);
+    if has_finalizers(&object) || grace > 0 {
+        if !is_deleting(&object) {
+            crate::object::edit_metadata(&mut object, |m| {
+                m.insert("deletionTimestamp".into(), later(grace).into());
+                m.insert("deletionGracePeriodSeconds".into(), grace.into());
+            });
+            kind::mark_deleting(&mut object, resource);
+            object = tx.put(key, object).await?;
+        }
+        let gone = kind::after_delete(tx, &object, resource).await?;
+        return Ok((object, gone && resource.core() != Some(Core::Namespace)));
+    }
+    let object = tx.remove(key, object).await?;
+    Ok((object, true))
+}
+
+fn later(seconds: i64) -> String {
+    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Answers `deletecollection`: the answer is the list of what was deleted.
+pub(crate) async fn delete_collection(call: Call) -> Result<Response<Body>, Refusal> {
+    let options = DeleteOptions::read(&call)?;
+    let (labels, fields) = selectors(&call)?;
+    let resource = call.target.resource;
+    let namespace = (!call.target.namespace.is_empty()).then_some(call.target.namespace.as_str());
+    let mut tx = call.app.store.begin().await?;
+    let mut items = Vec::new();
+    for object in tx.list(resource.storage, namespace).await? {
+        if !labels.matches(&object) || !fields.matches(&object) {
+            continue;
+        }
+        let key = Key {
+            resource: resource.storage,
+            namespace: meta(&object, "namespace").to_owned(),
+            name: meta(&object, "name").to_owned(),
+        };
+        let (object, _) = delete_one(&mut tx, &call, &key, object, &options).await?;
+        items.push(versioned(object, resource, &call.target.version));
+    }
+    match options.dry_run {
+        true => tx.rollback().await?,
+        false => tx.commit().await?,
+    }
+    let body: BTreeMap<&str, Value> = BTreeMap::from([
+        ("kind", json!(format!("{}List", resource.kind))),
+        ("apiVersion", json!(resource.api_version(&call.target.version))),
+        (
+            "metadata",
+            json!({"resourceVersion": call.app.store.revision().to_string()}),
+        ),
+        ("items", Value::Array(items)),
+    ]);
+    Ok(respond(200, &json!(body), call.accept))
+}
