@@ -69,17 +69,23 @@ async fn blocks(
 ) -> Result<(), Error> {
     for resolution in Resolution::ALL {
         let expired = resolution.floor(now.saturating_sub(limits.kept(resolution)));
-        let horizon = read::horizon(connection, resolution).await?.max(expired);
+        let removed = read::horizon(connection, resolution).await?;
+        let horizon = removed.max(expired);
+        let mut late = false;
         let mut merged: BTreeMap<(u64, u64), Block> = BTreeMap::new();
         for (window, block) in windows {
             let start = resolution.floor(*window);
-            // Late beyond what is kept: the coarser resolutions still take it.
+            // Late beyond what is kept: the coarser resolutions still take it, and answer for that time.
             if start < horizon {
+                late = true;
                 continue;
             }
             for (key, delta) in block {
                 block::add(merged.entry((start, shard(key))).or_default(), key, delta);
             }
+        }
+        if late && horizon > removed {
+            set_horizon(connection, resolution, horizon).await?;
         }
         for ((start, shard), mut block) in merged {
             let present: Option<Vec<u8>> = sqlx::query_scalar(
@@ -257,12 +263,21 @@ async fn forget_blocks(
         .map_err(unavailable)?;
     // Where nothing was removed, nothing is missing, and finer windows keep answering.
     if done.rows_affected() > 0 {
-        sqlx::query("INSERT OR REPLACE INTO horizon (resolution, before) VALUES (?, ?)")
-            .bind(signed(resolution.seconds()))
-            .bind(signed(before))
-            .execute(&mut *transaction)
-            .await
-            .map_err(unavailable)?;
+        set_horizon(&mut transaction, resolution, before).await?;
     }
     transaction.commit().await.map_err(unavailable)
+}
+
+async fn set_horizon(
+    connection: &mut SqliteConnection,
+    resolution: Resolution,
+    before: u64,
+) -> Result<(), Error> {
+    sqlx::query("INSERT OR REPLACE INTO horizon (resolution, before) VALUES (?, ?)")
+        .bind(signed(resolution.seconds()))
+        .bind(signed(before))
+        .execute(connection)
+        .await
+        .map_err(unavailable)?;
+    Ok(())
 }
