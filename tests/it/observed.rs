@@ -1,6 +1,7 @@
 //! Plays the recorded cases against our own mesh. Every case of `passing` must pass; the others are reported.
 //!
-//! `OBSERVED_ONLY=id,id` plays only these. `OBSERVED_WRITE=1` rewrites the list. Needs the mesh's binaries:
+//! `OBSERVED_ONLY=id,id` plays only these. `OBSERVED_ADMISSION=1` only asks admission (needs no binaries).
+//! `OBSERVED_WRITE=1` rewrites the list. Needs the mesh's binaries:
 //! `cargo build --bin sightline-proxy --bin sightline-controlplane`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
@@ -14,9 +15,10 @@ use mesh_stories::observed::case::Case;
 use mesh_stories::observed::children::Programs;
 use mesh_stories::observed::compare::compare;
 use mesh_stories::observed::fixture::Fixture;
-use mesh_stories::observed::play::Player;
+use mesh_stories::observed::outcome::Outcome;
+use mesh_stories::observed::play::{Player, ask_admission};
 use mesh_stories::observed::verdict::{Reason, Verdict, read_list, reasons, report, write_list};
-use mesh_stories::observed::world::{Plan, World};
+use mesh_stories::observed::world::{Plan, Registry, World};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/observed/routing");
 
@@ -55,7 +57,11 @@ fn main() {
         .map(mesh_stories::observed::verdict::line)
         .collect();
     if !broken.is_empty() {
-        eprintln!("{} listed cases do not pass:\n  {}", broken.len(), broken.join("\n  "));
+        eprintln!(
+            "{} listed cases do not pass:\n  {}",
+            broken.len(),
+            broken.join("\n  ")
+        );
         std::process::exit(1);
     }
 }
@@ -65,34 +71,59 @@ async fn run() -> anyhow::Result<Vec<Verdict>> {
     let read = |name: &str| std::fs::read_to_string(Path::new(DATA).join(name));
     let cases = chosen(Case::read_all(&read("cases.jsonl")?)?);
     let must_name: BTreeMap<String, Vec<String>> = serde_json::from_str(&read("rejected-fields.json")?)?;
-    let mut player = Player::new(World::start(plan(&read("fixture.yaml")?)?).await?).await?;
-    println!("world up after {:.1?}", start.elapsed());
+    let plan = plan(&read("fixture.yaml")?)?;
+    let registry = Registry::start(&plan).await?;
+    let (sending, others): (Vec<Case>, Vec<Case>) =
+        cases.into_iter().partition(|case| !case.steps.is_empty());
 
+    let mut verdicts = Vec::new();
+    for case in &others {
+        let outcome = ask_admission(&registry, case).await;
+        verdicts.push(verdict(case, &[], &must_name, outcome));
+    }
+    println!(
+        "{} cases asked of admission after {:.1?}",
+        others.len(),
+        start.elapsed()
+    );
+    if std::env::var_os("OBSERVED_ADMISSION").is_some() || sending.is_empty() {
+        return Ok(verdicts);
+    }
+
+    let mut player = Player::new(World::start(registry, &plan).await?).await?;
+    println!("world up after {:.1?}", start.elapsed());
     let mut played = Vec::new();
-    for case in &cases {
+    for case in &sending {
         played.push(player.play(case).await);
     }
     player.finish().await?;
     player.settle().await;
-    println!("{} cases played after {:.1?}", cases.len(), start.elapsed());
+    println!("{} cases played after {:.1?}", sending.len(), start.elapsed());
+    for (case, played) in sending.iter().zip(played) {
+        verdicts.push(match played {
+            Ok(played) => verdict(case, &played.keys, &must_name, Ok(player.outcome(&played))),
+            Err(error) => verdict(case, &[], &must_name, Err(error)),
+        });
+    }
+    Ok(verdicts)
+}
 
+fn verdict(
+    case: &Case,
+    keys: &[String],
+    must_name: &BTreeMap<String, Vec<String>>,
+    outcome: anyhow::Result<Outcome>,
+) -> Verdict {
     let none = Vec::new();
-    Ok(cases
-        .iter()
-        .zip(played)
-        .map(|(case, played)| Verdict {
-            id: case.id.clone(),
-            sends: case.rejected.is_none() && !case.steps.is_empty(),
-            reasons: match played {
-                Ok(played) => {
-                    let outcome = player.outcome(&played);
-                    let must_name = must_name.get(&case.id).unwrap_or(&none);
-                    reasons(&outcome, compare(case, &played.keys, must_name, &outcome))
-                }
-                Err(error) => vec![Reason::Broken(format!("{error:#}"))],
-            },
-        })
-        .collect())
+    let must_name = must_name.get(&case.id).unwrap_or(&none);
+    Verdict {
+        id: case.id.clone(),
+        sends: case.rejected.is_none() && !case.steps.is_empty(),
+        reasons: match outcome {
+            Ok(outcome) => reasons(&outcome, compare(case, keys, must_name, &outcome)),
+            Err(error) => vec![Reason::Broken(format!("{error:#}"))],
+        },
+    }
 }
 
 fn chosen(mut cases: Vec<Case>) -> Vec<Case> {

@@ -64,7 +64,9 @@ impl Options {
             tls_host: "tls.routing.test".to_owned(),
         };
         while let Some(flag) = arguments.next() {
-            let value = arguments.next().with_context(|| format!("{flag} needs a value"))?;
+            let value = arguments
+                .next()
+                .with_context(|| format!("{flag} needs a value"))?;
             let bad = || format!("{flag} {value:?}");
             match flag.trim_start_matches('-') {
                 "bind" => options.bind = value.parse().with_context(bad)?,

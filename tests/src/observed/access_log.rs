@@ -49,11 +49,14 @@ impl AccessLog {
     pub fn find(&self, mark: &Mark) -> Option<LogLine> {
         let lines = self.lines();
         let after = lines.get(mark.from..).unwrap_or_default();
-        let is = |line: &LogLine, name: &str, wanted: &str| line.get(name).and_then(Value::as_str) == Some(wanted);
+        let is =
+            |line: &LogLine, name: &str, wanted: &str| line.get(name).and_then(Value::as_str) == Some(wanted);
         let by_agent = after.iter().find(|line| is(line, "user_agent", &mark.agent));
         let by_socket = || {
             let local = mark.local?.to_string();
-            after.iter().find(|line| is(line, "downstream_remote_address", &local))
+            after
+                .iter()
+                .find(|line| is(line, "downstream_remote_address", &local))
         };
         by_agent.or_else(by_socket).cloned()
     }

@@ -101,7 +101,9 @@ impl Case {
         text.lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
-            .map(|(at, line)| serde_json::from_str(line).with_context(|| format!("cases.jsonl line {}", at + 1)))
+            .map(|(at, line)| {
+                serde_json::from_str(line).with_context(|| format!("cases.jsonl line {}", at + 1))
+            })
             .collect()
     }
 
@@ -131,7 +133,10 @@ mod tests {
         assert_eq!(cases.len(), 363);
         for case in &cases {
             for field in &case.compare {
-                let number = field.split('.').next().and_then(|number| number.parse::<usize>().ok());
+                let number = field
+                    .split('.')
+                    .next()
+                    .and_then(|number| number.parse::<usize>().ok());
                 assert!(
                     number.map_or(case.compares(field), |number| number < case.steps.len()),
                     "{}: {field}",

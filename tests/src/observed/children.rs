@@ -44,7 +44,13 @@ impl Programs {
     /// Starts a program. Its standard output goes to the access log, the rest to `<logs>/<name>.log`.
     ///
     /// To be called on a thread that lives as long as the processes shall: the kernel ends them with it.
-    pub fn start(&self, name: &str, program: &Path, arguments: &[String], log: AccessLog) -> anyhow::Result<Process> {
+    pub fn start(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        log: AccessLog,
+    ) -> anyhow::Result<Process> {
         let file = std::fs::File::create(self.logs.join(format!("{name}.log")))
             .with_context(|| format!("log of {name} in {}", self.logs.display()))?;
         let mut child = Command::new(&self.echo)

@@ -184,7 +184,8 @@ impl Session {
         let (stream, local) = self.connect(answer).await?;
         let io = TokioIo::new(stream);
         let sender = if http2 {
-            let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+            let (sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
             tokio::spawn(connection);
             Sender::Http2(sender)
         } else {
@@ -202,7 +203,10 @@ impl Session {
         let (mut stream, _) = self.connect(answer).await?;
         stream.write_all(send).await.context("write")?;
         let mut line = String::new();
-        let read = BufReader::new(&mut stream).read_line(&mut line).await.context("read")?;
+        let read = BufReader::new(&mut stream)
+            .read_line(&mut line)
+            .await
+            .context("read")?;
         answer.body = line;
         anyhow::ensure!(read > 0, "EOF");
         if !hold.is_zero() {

@@ -18,7 +18,11 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("ConfigMap", "api/v1", "configmaps"),
     ("EndpointSlice", "apis/discovery.k8s.io/v1", "endpointslices"),
     ("VirtualService", "apis/networking.istio.io/v1", "virtualservices"),
-    ("DestinationRule", "apis/networking.istio.io/v1", "destinationrules"),
+    (
+        "DestinationRule",
+        "apis/networking.istio.io/v1",
+        "destinationrules",
+    ),
     ("Gateway", "apis/networking.istio.io/v1", "gateways"),
     ("ServiceEntry", "apis/networking.istio.io/v1", "serviceentries"),
     ("Sidecar", "apis/networking.istio.io/v1", "sidecars"),
@@ -57,7 +61,10 @@ impl Cluster {
 
     /// Creates an object; a refusal is an outcome, not an error.
     pub async fn create(&self, object: &Value) -> anyhow::Result<Written> {
-        let path = format!("{}?fieldValidation=Strict&fieldManager=observed", collection(object)?);
+        let path = format!(
+            "{}?fieldValidation=Strict&fieldManager=observed",
+            collection(object)?
+        );
         let answer = self.call("POST", &path, Some(object)).await?;
         match answer.status {
             Some(200..300) => Ok(Written::Stored(
@@ -172,7 +179,10 @@ fn collection(object: &Value) -> anyhow::Result<String> {
 
 fn warnings(answer: &Answer) -> Vec<String> {
     let text = answer.headers.get("warning").map_or("", String::as_str);
-    text.split(" | ").filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    text.split(" | ")
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Message of a Status, and the fields of its causes.

@@ -27,7 +27,11 @@ pub fn compare(case: &Case, keys: &[String], must_name: &[String], outcome: &Out
     }
     if case.compares("proxy_nack") && !outcome.nacks.is_empty() {
         // A refusing proxy keeps stale routes: never right, also where the recorded mesh did so.
-        differences.push(difference("proxy_nack", Value::Bool(false), outcome.nacks.join("; ").into()));
+        differences.push(difference(
+            "proxy_nack",
+            Value::Bool(false),
+            outcome.nacks.join("; ").into(),
+        ));
     }
     for (number, step) in case.steps.iter().enumerate() {
         let empty = Map::new();
@@ -58,7 +62,11 @@ fn admission(case: &Case, must_name: &[String], outcome: &Outcome) -> Vec<Differ
             if must_name.iter().any(|field| names(message, field)) {
                 return Vec::new();
             }
-            vec![difference("rejected", expected.clone().into(), message.clone().into())]
+            vec![difference(
+                "rejected",
+                expected.clone().into(),
+                message.clone().into(),
+            )]
         }
         (Some(expected), Admission::Accepted { .. }) => {
             vec![difference("rejected", expected.clone().into(), Value::Null)]
@@ -153,7 +161,16 @@ fn ending(error: &Value) -> Option<&'static str> {
         "refused"
     } else if has(&["timeout", "deadline", "timed out"]) {
         "timeout"
-    } else if has(&["eof", "reset", "closed", "broken pipe", "(52)", "(55)", "(56)", "(35)"]) {
+    } else if has(&[
+        "eof",
+        "reset",
+        "closed",
+        "broken pipe",
+        "(52)",
+        "(55)",
+        "(56)",
+        "(35)",
+    ]) {
         "closed"
     } else {
         "other"
@@ -179,17 +196,47 @@ mod tests {
         check("status", json!(200), Value::Null, false);
         check("client_log.route_name", json!("-"), Value::Null, true);
         check("client_log.route_name", json!("r"), Value::Null, false);
-        check("body", json!("HTTP/1.1 400 Bad Request"), json!("HTTP/1.1 400 Bad Request\r\n"), true);
+        check(
+            "body",
+            json!("HTTP/1.1 400 Bad Request"),
+            json!("HTTP/1.1 400 Bad Request\r\n"),
+            true,
+        );
         check("body", json!("a"), json!("ab"), false);
-        check("error", json!("read: connection reset by peer"), json!("EOF"), true);
+        check(
+            "error",
+            json!("read: connection reset by peer"),
+            json!("EOF"),
+            true,
+        );
         check("error", json!("dial: connection refused"), json!("EOF"), false);
         check("error", json!("EOF"), Value::Null, false);
-        check("echo.headers", json!({"x-a": "1", "x-b": null}), json!({"x-a": "1", "y": "2"}), true);
-        check("echo.headers", json!({"x-a": "1", "x-b": null}), json!({"x-a": "1", "x-b": "2"}), false);
+        check(
+            "echo.headers",
+            json!({"x-a": "1", "x-b": null}),
+            json!({"x-a": "1", "y": "2"}),
+            true,
+        );
+        check(
+            "echo.headers",
+            json!({"x-a": "1", "x-b": null}),
+            json!({"x-a": "1", "x-b": "2"}),
+            false,
+        );
         check("distribution", json!({"v1": 2}), json!({"v1": 2}), true);
         check("distribution", json!({"v1": 2}), json!({"v1": 1, "v2": 1}), false);
-        check("client_log_counts", json!({"200 - via_upstream": 2}), json!({}), false);
-        check("client_log_counts", json!({"a": 1, "b": 2}), json!({"b": 2, "a": 1}), true);
+        check(
+            "client_log_counts",
+            json!({"200 - via_upstream": 2}),
+            json!({}),
+            false,
+        );
+        check(
+            "client_log_counts",
+            json!({"a": 1, "b": 2}),
+            json!({"b": 2, "a": 1}),
+            true,
+        );
     }
 
     fn case(text: &str) -> Case {
@@ -213,7 +260,10 @@ mod tests {
         let keys = ["k7".to_owned()];
         assert_eq!(compare(&case, &keys, &[], &step(200, "/?key=k7")), []);
         let differences = compare(&case, &keys, &[], &step(503, "/?key=k8"));
-        let fields: Vec<&str> = differences.iter().map(|difference| difference.field.as_str()).collect();
+        let fields: Vec<&str> = differences
+            .iter()
+            .map(|difference| difference.field.as_str())
+            .collect();
         assert_eq!(fields, ["0.status", "0.client_log.path"]);
     }
 
@@ -230,9 +280,15 @@ mod tests {
             ..Outcome::default()
         };
         let word = ["timeout".to_owned()];
-        assert_eq!(compare(&case, &[], &word, &refused("http[0].timeout is too short")), []);
+        assert_eq!(
+            compare(&case, &[], &word, &refused("http[0].timeout is too short")),
+            []
+        );
         assert_eq!(compare(&case, &[], &word, &refused("retries are bad")).len(), 1);
-        assert_eq!(compare(&case, &[], &word, &refused("perTryTimeout is bad")).len(), 1);
+        assert_eq!(
+            compare(&case, &[], &word, &refused("perTryTimeout is bad")).len(),
+            1
+        );
         assert_eq!(compare(&case, &[], &word, &Outcome::default()).len(), 1);
     }
 }

@@ -111,7 +111,9 @@ impl Fixture {
     /// Reads the fixture and gives out addresses.
     pub fn read(text: &str, base: AddressBase) -> anyhow::Result<Self> {
         let mut fixture = Self {
-            namespaces: vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ROOT_NAMESPACE}})],
+            namespaces: vec![
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ROOT_NAMESPACE}}),
+            ],
             services: Vec::new(),
             others: Vec::new(),
             workloads: Vec::new(),
@@ -163,7 +165,10 @@ impl Fixture {
         }
         for service in &self.services {
             let (namespace, name) = name_of(service);
-            if let Some(address) = service["spec"]["clusterIP"].as_str().and_then(|ip| ip.parse().ok()) {
+            if let Some(address) = service["spec"]["clusterIP"]
+                .as_str()
+                .and_then(|ip| ip.parse().ok())
+            {
                 places.services.insert(format!("{namespace}/{name}"), address);
             }
         }
@@ -172,7 +177,9 @@ impl Fixture {
 
     /// Where a client without sidecar arrives that calls `service.namespace:port`: kube-proxy's choice.
     pub fn reach(&self, host: &str, port: u16) -> anyhow::Result<std::net::SocketAddr> {
-        let (name, namespace) = host.split_once('.').with_context(|| format!("{host:?} has no namespace"))?;
+        let (name, namespace) = host
+            .split_once('.')
+            .with_context(|| format!("{host:?} has no namespace"))?;
         let service = self
             .services
             .iter()
@@ -208,9 +215,9 @@ impl Fixture {
             .filter(|workload| {
                 workload.namespace == namespace
                     && selector.is_some_and(|selector| {
-                        selector
-                            .iter()
-                            .all(|(name, value)| value.as_str() == workload.labels.get(name).map(String::as_str))
+                        selector.iter().all(|(name, value)| {
+                            value.as_str() == workload.labels.get(name).map(String::as_str)
+                        })
                     })
             })
             .collect()
@@ -219,21 +226,28 @@ impl Fixture {
     fn workload(&self, deployment: &Value, addresses: WorkloadAddresses) -> anyhow::Result<Workload> {
         let (namespace, name) = name_of(deployment);
         let template = &deployment["spec"]["template"];
-        let labels: BTreeMap<String, String> =
-            serde_json::from_value(template["metadata"]["labels"].clone()).with_context(|| format!("labels of {name}"))?;
-        let arguments: Vec<String> = serde_json::from_value(template["spec"]["containers"][0]["args"].clone())
-            .with_context(|| format!("args of {name}"))?;
+        let labels: BTreeMap<String, String> = serde_json::from_value(template["metadata"]["labels"].clone())
+            .with_context(|| format!("labels of {name}"))?;
+        let arguments: Vec<String> =
+            serde_json::from_value(template["spec"]["containers"][0]["args"].clone())
+                .with_context(|| format!("args of {name}"))?;
         let enabled = self.namespaces.iter().any(|object| {
             object["metadata"]["name"] == json!(namespace)
                 && object["metadata"]["labels"]["istio-injection"] == json!("enabled")
         });
-        let refused = labels.get("sidecar.istio.io/inject").is_some_and(|value| value == "false");
+        let refused = labels
+            .get("sidecar.istio.io/inject")
+            .is_some_and(|value| value == "false");
         Ok(Workload {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             labels,
             arguments,
-            proxy: if enabled && !refused { Proxy::Sidecar } else { Proxy::None },
+            proxy: if enabled && !refused {
+                Proxy::Sidecar
+            } else {
+                Proxy::None
+            },
             addresses,
         })
     }
@@ -302,9 +316,19 @@ mod tests {
     #[test]
     fn roles() {
         let fixture = fixture();
-        let proxies = |wanted: Proxy| fixture.workloads.iter().filter(|workload| workload.proxy == wanted).count();
+        let proxies = |wanted: Proxy| {
+            fixture
+                .workloads
+                .iter()
+                .filter(|workload| workload.proxy == wanted)
+                .count()
+        };
         assert_eq!(
-            (proxies(Proxy::Sidecar), proxies(Proxy::None), proxies(Proxy::Gateway)),
+            (
+                proxies(Proxy::Sidecar),
+                proxies(Proxy::None),
+                proxies(Proxy::Gateway)
+            ),
             (11, 2, 1)
         );
         assert_eq!(fixture.find("app", "multi").unwrap().http_port(), Some(8080));

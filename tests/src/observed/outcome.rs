@@ -89,7 +89,10 @@ impl Gathered {
             answer_fields(answer, &mut fields);
         }
         let log = self.client_logs.get(sample).cloned().flatten();
-        fields.insert("client_log".to_owned(), log.clone().map_or(Value::Null, Value::Object));
+        fields.insert(
+            "client_log".to_owned(),
+            log.clone().map_or(Value::Null, Value::Object),
+        );
         fields.insert(
             "server_log".to_owned(),
             self.server_log.clone().map_or(Value::Null, Value::Object),
@@ -154,7 +157,11 @@ impl Gathered {
         let attempts: Vec<&str> = self
             .hits
             .iter()
-            .map(|hit| hit.headers.get("x-envoy-attempt-count").map_or("", String::as_str))
+            .map(|hit| {
+                hit.headers
+                    .get("x-envoy-attempt-count")
+                    .map_or("", String::as_str)
+            })
             .collect();
         let mirrors: Vec<&Hit> = self.hits.iter().filter(|hit| is_mirror(hit, log)).collect();
         let mirror = mirrors.first().map_or(Value::Null, |hit| {
@@ -163,7 +170,10 @@ impl Gathered {
                 "service": hit.service, "version": hit.version, "headers": hit.headers,
             })
         });
-        let again = self.hits.first().map(|hit| Some(&hit.remote) == self.previous_remote.as_ref());
+        let again = self
+            .hits
+            .first()
+            .map(|hit| Some(&hit.remote) == self.previous_remote.as_ref());
         fields.insert("upstream_calls".to_owned(), json!(self.hits.len()));
         fields.insert("upstream_connections".to_owned(), json!(remotes.len()));
         fields.insert("attempt_counts".to_owned(), json!(attempts));

@@ -80,7 +80,10 @@ mod tests {
 
     #[test]
     fn placeholders() {
-        check("http://$POD_IP(app/web-v2):8080/$U", Some("http://127.80.3.2:8080/$U"));
+        check(
+            "http://$POD_IP(app/web-v2):8080/$U",
+            Some("http://127.80.3.2:8080/$U"),
+        );
         check("[$CLUSTER_IP(app/web), $x, $]", Some("[127.80.0.10, $x, $]"));
         check("$POD_IP(app/web)", None);
         check("$CLUSTER_IP(app/web-v2)", None);

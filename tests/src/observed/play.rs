@@ -13,7 +13,7 @@ use super::cluster::Written;
 use super::fixture::{GATEWAY, ROOT_NAMESPACE, documents, name_of};
 use super::outcome::{Admission, Gathered, Hit, Outcome};
 use super::places::with_key;
-use super::world::{World, get};
+use super::world::{Registry, World, get};
 
 mod request;
 
@@ -51,7 +51,12 @@ struct PlayedStep {
 impl Player {
     /// A player in this world.
     pub async fn new(world: World) -> anyhow::Result<Self> {
-        world.cluster.must_create(&marker(0)).await.context("marker")?;
+        world
+            .registry
+            .cluster
+            .must_create(&marker(0))
+            .await
+            .context("marker")?;
         let mut player = Self {
             world,
             applied: Vec::new(),
@@ -76,7 +81,11 @@ impl Player {
         }
         let mut steps = Vec::<PlayedStep>::new();
         let mut keys = Vec::new();
-        let counts_calls = case.steps.iter().enumerate().any(|(number, _)| case.fields_of(number).any(is_call_field));
+        let counts_calls = case
+            .steps
+            .iter()
+            .enumerate()
+            .any(|(number, _)| case.fields_of(number).any(is_call_field));
         for (number, step) in case.steps.iter().enumerate() {
             let key = format!("{}-{number}", case.id);
             let mut played = self.step(&key, step).await?;
@@ -147,33 +156,11 @@ impl Player {
 
     async fn apply(&mut self, case: &Case) -> anyhow::Result<Admission> {
         self.remove().await?;
-        let mut warnings = Vec::new();
-        let mut refused = None;
-        let config = self.world.places.expand(&case.config)?;
-        for (number, object) in documents(&config)?.into_iter().enumerate() {
-            if let Some(seconds) = case.create_in_order_seconds_apart
-                && number > 0
-            {
-                tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-            }
-            match self.world.cluster.create(&object).await? {
-                Written::Stored(stored, more) => {
-                    warnings.extend(more);
-                    self.applied.push(*stored);
-                }
-                Written::Refused(status, message) => {
-                    refused.get_or_insert(Admission::Refused { status, message });
-                }
-            }
-        }
-        Ok(refused.unwrap_or(Admission::Accepted { warnings }))
+        apply(&self.world.registry, case, &mut self.applied).await
     }
 
     async fn remove(&mut self) -> anyhow::Result<()> {
-        for object in self.applied.drain(..).rev() {
-            self.world.cluster.delete(&object).await?;
-        }
-        Ok(())
+        remove(&self.world.registry, &mut self.applied).await
     }
 
     /// Changes the marker and waits until the sending proxies answer the new one: what was written before it is then in
@@ -182,7 +169,7 @@ impl Player {
         self.marker += 1;
         let marker = marker(self.marker);
         let merge = json!({"spec": {"http": marker["spec"]["http"]}});
-        self.world.cluster.patch(&marker, &merge).await?;
+        self.world.registry.cluster.patch(&marker, &merge).await?;
         let expected = self.marker.to_string();
         let until = Instant::now() + IN_FORCE_DEADLINE;
         for first in self.sending_proxies()? {
@@ -205,7 +192,7 @@ impl Player {
     }
 
     fn sending_proxies(&self) -> anyhow::Result<[SocketAddr; 3]> {
-        let fixture = &self.world.fixture;
+        let fixture = &self.world.registry.fixture;
         Ok([
             fixture.find("app", "client")?.addresses.outbound(),
             fixture.find("app2", "client")?.addresses.outbound(),
@@ -236,18 +223,26 @@ impl Player {
         for object in list["objects"].as_array().into_iter().flatten() {
             let ours = self.applied.iter().any(|applied| {
                 let (namespace, name) = name_of(applied);
-                object["kind"] == applied["kind"] && object["namespace"] == namespace && object["name"] == name
+                object["kind"] == applied["kind"]
+                    && object["namespace"] == namespace
+                    && object["name"] == name
             });
             if !ours {
                 continue;
             }
             let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
             for problem in object["problems"].as_array().into_iter().flatten() {
-                let (code, field, message) = (text(problem, "code"), text(problem, "field"), text(problem, "message"));
+                let (code, field, message) = (
+                    text(problem, "code"),
+                    text(problem, "field"),
+                    text(problem, "message"),
+                );
                 outcome.problems.push(format!("{field}: {code} {message}"));
             }
             for refusal in object["propagation"]["refused"].as_array().into_iter().flatten() {
-                outcome.nacks.push(format!("{}: {}", text(refusal, "proxy"), text(refusal, "reason")));
+                outcome
+                    .nacks
+                    .push(format!("{}: {}", text(refusal, "proxy"), text(refusal, "reason")));
             }
         }
     }
@@ -307,8 +302,10 @@ impl Player {
             hits: Vec<Hit>,
             max_inflight: u64,
         }
-        for workload in &self.world.fixture.workloads {
-            let Some(port) = workload.http_port() else { continue };
+        for workload in &self.world.registry.fixture.workloads {
+            let Some(port) = workload.http_port() else {
+                continue;
+            };
             let first = SocketAddr::new(workload.application(), port);
             let way = super::client::Way {
                 source: first.ip(),
@@ -316,7 +313,9 @@ impl Player {
                 tunnel: None,
                 tls: None,
             };
-            let answer = Session::new(way).call(&get(&format!("/seen?key={key}"), Vec::new())).await;
+            let answer = Session::new(way)
+                .call(&get(&format!("/seen?key={key}"), Vec::new()))
+                .await;
             let seen: Seen = serde_json::from_str(&answer.body)
                 .with_context(|| format!("{first}/seen: {:?} {:?}", answer.status, answer.error))?;
             gathered.hits.extend(seen.hits);
@@ -325,6 +324,48 @@ impl Player {
         gathered.hits.sort_by_key(|hit| hit.at);
         Ok(())
     }
+}
+
+/// Plays a case of which only admission's answer counts; needs no mesh.
+pub async fn ask_admission(registry: &Registry, case: &Case) -> anyhow::Result<Outcome> {
+    let mut applied = Vec::new();
+    let admission = apply(registry, case, &mut applied).await?;
+    remove(registry, &mut applied).await?;
+    Ok(Outcome {
+        admission,
+        ..Outcome::default()
+    })
+}
+
+/// Creates a case's objects in order; those behind a refused one too, as `kubectl apply` does.
+async fn apply(registry: &Registry, case: &Case, applied: &mut Vec<Value>) -> anyhow::Result<Admission> {
+    let mut warnings = Vec::new();
+    let mut refused = None;
+    let config = registry.places.expand(&case.config)?;
+    for (number, object) in documents(&config)?.into_iter().enumerate() {
+        if let Some(seconds) = case.create_in_order_seconds_apart
+            && number > 0
+        {
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+        }
+        match registry.cluster.create(&object).await? {
+            Written::Stored(stored, more) => {
+                warnings.extend(more);
+                applied.push(*stored);
+            }
+            Written::Refused(status, message) => {
+                refused.get_or_insert(Admission::Refused { status, message });
+            }
+        }
+    }
+    Ok(refused.unwrap_or(Admission::Accepted { warnings }))
+}
+
+async fn remove(registry: &Registry, applied: &mut Vec<Value>) -> anyhow::Result<()> {
+    for object in applied.drain(..).rev() {
+        registry.cluster.delete(&object).await?;
+    }
+    Ok(())
 }
 
 fn is_call_field(field: &str) -> bool {

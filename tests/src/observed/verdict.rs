@@ -109,7 +109,9 @@ fn group(reason: &Reason) -> String {
         Reason::NotInForce(_) => "not in force in time".to_owned(),
         Reason::Broken(_) => "could not be played".to_owned(),
         Reason::Differs(difference) => {
-            let field = difference.field.trim_start_matches(|letter: char| letter.is_ascii_digit());
+            let field = difference
+                .field
+                .trim_start_matches(|letter: char| letter.is_ascii_digit());
             format!("differs: {}", field.trim_start_matches('.'))
         }
     }
@@ -126,7 +128,12 @@ pub fn line(verdict: &Verdict) -> String {
             Reason::NotInForce(what) => write!(text, " | not in force: {what}"),
             Reason::Broken(what) => write!(text, " | {what}"),
             Reason::Differs(Difference { field, expected, got }) => {
-                write!(text, " | {field}: expected {} got {}", short(expected), short(got))
+                write!(
+                    text,
+                    " | {field}: expected {} got {}",
+                    short(expected),
+                    short(got)
+                )
             }
         };
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::access_log::AccessLog;
 use super::children::{Process, Programs};
@@ -25,20 +25,26 @@ const QUERY: u16 = 15019;
 /// From the start of a process to its being ready.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Everything that runs while cases are played.
-pub struct World {
+/// The API server with the fixture's objects: enough to ask admission.
+pub struct Registry {
     /// Roles and addresses.
     pub fixture: Fixture,
     /// Values of placeholders.
     pub places: Places,
-    /// The API server.
+    /// The API server's client.
     pub cluster: Cluster,
+    server: mesh_apiserver::Server,
+}
+
+/// Everything that runs while cases are played.
+pub struct World {
+    /// API server, roles, addresses.
+    pub registry: Registry,
     /// Access logs by `namespace/deployment`.
     pub logs: BTreeMap<String, AccessLog>,
     query: Session,
     query_token: String,
     processes: Vec<Process>,
-    _server: mesh_apiserver::Server,
 }
 
 /// What a world is made of.
@@ -54,28 +60,42 @@ pub struct Plan {
     pub folder: PathBuf,
 }
 
-impl World {
-    /// Starts everything and waits until every sidecar is ready.
-    ///
-    /// To be awaited on the main thread: see [`Programs::start`].
-    pub async fn start(plan: Plan) -> anyhow::Result<Self> {
-        let control = plan.base.workload(CONTROL).application();
-        let listen = SocketAddr::new(control, 0);
+impl Registry {
+    /// Starts the API server and writes the fixture into it.
+    pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
+        let listen = SocketAddr::new(control(plan), 0);
         let config = mesh_apiserver::Config::new(listen, plan.folder.join("api"));
-        let server = mesh_apiserver::Server::start(config).await.context("API server")?;
+        let server = mesh_apiserver::Server::start(config)
+            .await
+            .context("API server")?;
         let cluster = Cluster::new(server.address(), server.admin_token().to_owned());
         objects::write(&cluster, &plan.fixture).await?;
+        Ok(Self {
+            places: plan.fixture.places(),
+            fixture: plan.fixture.clone(),
+            cluster,
+            server,
+        })
+    }
+}
 
-        let mut processes = vec![control_plane(&plan, control, server.kubeconfig_path())?];
+impl World {
+    /// Starts control plane and workloads and waits until every sidecar is ready.
+    ///
+    /// To be awaited on the main thread: see [`Programs::start`].
+    pub async fn start(registry: Registry, plan: &Plan) -> anyhow::Result<Self> {
+        let control = control(plan);
+        let cluster = &registry.cluster;
+        let mut processes = vec![control_plane(plan, control, registry.server.kubeconfig_path())?];
         wait_until_ready(SocketAddr::new(control, METRICS), "/ready", &mut processes).await?;
 
-        let root = root_certificate(&cluster).await?;
+        let root = root_certificate(cluster).await?;
         let root_file = plan.folder.join("root-cert.pem");
         std::fs::write(&root_file, root)?;
         let mut logs = BTreeMap::new();
         for workload in &plan.fixture.workloads {
             if workload.serves() {
-                processes.push(echo(&plan, workload)?);
+                processes.push(echo(plan, workload)?);
             }
         }
         for workload in &plan.fixture.workloads {
@@ -85,7 +105,7 @@ impl World {
             let log = AccessLog::default();
             let name = format!("{}/{}", workload.namespace, workload.name);
             logs.insert(name, log.clone());
-            processes.push(proxy(&plan, &cluster, workload, control, &root_file, log).await?);
+            processes.push(proxy(plan, cluster, workload, control, &root_file, log).await?);
         }
         for workload in &plan.fixture.workloads {
             if workload.proxy != Proxy::None {
@@ -101,20 +121,20 @@ impl World {
             tls: Some("localhost".to_owned()),
         });
         Ok(Self {
-            places: plan.fixture.places(),
-            fixture: plan.fixture,
-            cluster,
+            registry,
             logs,
             query,
             query_token,
             processes,
-            _server: server,
         })
     }
 
     /// Reads from the control plane's query port.
     pub async fn query(&mut self, path: &str) -> anyhow::Result<Value> {
-        let call = get(path, vec![("authorization".to_owned(), format!("Bearer {}", self.query_token))]);
+        let call = get(
+            path,
+            vec![("authorization".to_owned(), format!("Bearer {}", self.query_token))],
+        );
         let answer = self.query.call(&call).await;
         match answer.status {
             Some(200) => serde_json::from_str(&answer.body).with_context(|| format!("GET {path}")),
@@ -133,6 +153,10 @@ impl World {
     pub fn check(&mut self) -> anyhow::Result<()> {
         self.processes.iter_mut().try_for_each(Process::check)
     }
+}
+
+fn control(plan: &Plan) -> IpAddr {
+    plan.base.workload(CONTROL).application()
 }
 
 fn control_plane(plan: &Plan, address: IpAddr, kubeconfig: &Path) -> anyhow::Result<Process> {
@@ -178,7 +202,10 @@ async fn proxy(
     std::fs::write(&bootstrap_file, serde_json::to_string_pretty(&bootstrap)?)?;
     let token_file = folder.join("token");
     let account = objects::account(workload);
-    std::fs::write(&token_file, cluster.token(&workload.namespace, account, &["istio-ca"]).await?)?;
+    std::fs::write(
+        &token_file,
+        cluster.token(&workload.namespace, account, &["istio-ca"]).await?,
+    )?;
     let text = |path: PathBuf| path.display().to_string();
     let arguments = [
         ("-c", text(bootstrap_file)),

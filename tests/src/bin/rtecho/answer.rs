@@ -142,9 +142,18 @@ mod tests {
         check("/close", &[Answer::Close { reset: false }]);
         check("/reset", &[Answer::Close { reset: true }]);
         check("/grpc?status=14", &[Answer::Grpc { status: "14".into() }]);
-        check("/flaky?n=2&status=503&key=k", &[echo(503, 0), echo(503, 0), echo(200, 0)]);
-        check("/flaky?n=1&mode=reset&key=k", &[Answer::Close { reset: true }, echo(200, 0)]);
-        check("/flaky?n=1&mode=delay&ms=700&key=k", &[echo(200, 700), echo(200, 0)]);
+        check(
+            "/flaky?n=2&status=503&key=k",
+            &[echo(503, 0), echo(503, 0), echo(200, 0)],
+        );
+        check(
+            "/flaky?n=1&mode=reset&key=k",
+            &[Answer::Close { reset: true }, echo(200, 0)],
+        );
+        check(
+            "/flaky?n=1&mode=delay&ms=700&key=k",
+            &[echo(200, 700), echo(200, 0)],
+        );
     }
 
     #[test]

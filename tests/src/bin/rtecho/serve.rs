@@ -92,8 +92,13 @@ fn duplicate(stream: &TcpStream) -> Option<Arc<socket2::Socket>> {
     socket2::SockRef::from(stream).try_clone().ok().map(Arc::new)
 }
 
-async fn connection<S>(server: Arc<Server>, port: u16, stream: S, socket: Arc<socket2::Socket>, peer: SocketAddr)
-where
+async fn connection<S>(
+    server: Arc<Server>,
+    port: u16,
+    stream: S,
+    socket: Arc<socket2::Socket>,
+    peer: SocketAddr,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request| {
@@ -211,7 +216,14 @@ fn grpc(server: &Server, status: &str) -> Response<Full<Bytes>> {
     response
 }
 
-fn echo(server: &Server, port: u16, status: u16, proto: &str, query: &Query, hit: &Hit) -> Response<Full<Bytes>> {
+fn echo(
+    server: &Server,
+    port: u16,
+    status: u16,
+    proto: &str,
+    query: &Query,
+    hit: &Hit,
+) -> Response<Full<Bytes>> {
     let mut response = marked(server);
     for (name, value) in query.response_headers() {
         insert(&mut response, name, value);
@@ -239,7 +251,11 @@ async fn lines(version: String, stream: TcpStream) {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read).lines();
     while let Ok(Some(line)) = read.next_line().await {
-        if write.write_all(format!("{version} {line}\n").as_bytes()).await.is_err() {
+        if write
+            .write_all(format!("{version} {line}\n").as_bytes())
+            .await
+            .is_err()
+        {
             return;
         }
     }

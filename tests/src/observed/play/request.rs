@@ -34,14 +34,14 @@ struct Target<'a> {
 /// as it is, TLS and bytes of a TCP service by `CONNECT`.
 pub(super) fn way(world: &World, step: &Step) -> anyhow::Result<Way> {
     let request = &step.request;
-    let url = world.places.expand(&request.url)?;
+    let url = world.registry.places.expand(&request.url)?;
     let target = parse(&url)?;
     let (namespace, name) = match step.from {
         Role::Client => ("app", "client"),
         Role::Client2 => ("app2", "client"),
         Role::Plain | Role::GatewayClient => ("plain", "client"),
     };
-    let client = world.fixture.find(namespace, name)?;
+    let client = world.registry.fixture.find(namespace, name)?;
     let mut way = Way {
         source: client.application(),
         first: client.addresses.outbound(),
@@ -57,10 +57,18 @@ pub(super) fn way(world: &World, step: &Step) -> anyhow::Result<Way> {
                 (None, None) => None,
             };
         }
-        Role::Plain => way.first = world.fixture.reach(target.host, target.port)?,
+        Role::Plain => way.first = world.registry.fixture.reach(target.host, target.port)?,
         Role::GatewayClient => {
-            let port = if request.sni.is_some() { GATEWAY_HTTPS } else { GATEWAY_HTTP };
-            way.first = (world.fixture.find(ROOT_NAMESPACE, GATEWAY)?.pod_ip(), port).into();
+            let port = if request.sni.is_some() {
+                GATEWAY_HTTPS
+            } else {
+                GATEWAY_HTTP
+            };
+            way.first = (
+                world.registry.fixture.find(ROOT_NAMESPACE, GATEWAY)?.pod_ip(),
+                port,
+            )
+                .into();
         }
     }
     Ok(way)
@@ -90,7 +98,7 @@ pub(super) fn calls(world: &World, step: &Step, key: &str, round: usize) -> anyh
 
 fn http(world: &World, step: &Step, key: &str, agent: &str) -> anyhow::Result<HttpCall> {
     let request = &step.request;
-    let url = world.places.expand(&request.url.replace("$U", key))?;
+    let url = world.registry.places.expand(&request.url.replace("$U", key))?;
     let target = parse(&url)?;
     let mut authority = target.authority.to_owned();
     let mut headers = vec![
@@ -99,7 +107,7 @@ fn http(world: &World, step: &Step, key: &str, agent: &str) -> anyhow::Result<Ht
     ];
     for (name, value) in &request.headers {
         let value = match value {
-            Value::String(text) => world.places.expand(&text.replace("$U", key))?,
+            Value::String(text) => world.registry.places.expand(&text.replace("$U", key))?,
             other => other.to_string(),
         };
         if name.eq_ignore_ascii_case("host") {
@@ -133,7 +141,11 @@ fn parse(url: &str) -> anyhow::Result<Target<'_>> {
         Some((host, port)) => (host, port.parse().with_context(|| format!("URL {url:?}"))?),
         None => (authority, default),
     };
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
     Ok(Target {
         authority,
         path,
@@ -160,8 +172,14 @@ mod tests {
         check("http://web/a%2Fb?x=1", Some(("web", "web", 80, "/a%2Fb?x=1")));
         check("http://web?x=1", Some(("web", "web", 80, "/?x=1")));
         check("http://multi:8081/", Some(("multi:8081", "multi", 8081, "/")));
-        check("https://x.routing.test/", Some(("x.routing.test", "x.routing.test", 443, "/")));
-        check("tcp://tcp-echo:9000", Some(("tcp-echo:9000", "tcp-echo", 9000, "/")));
+        check(
+            "https://x.routing.test/",
+            Some(("x.routing.test", "x.routing.test", 443, "/")),
+        );
+        check(
+            "tcp://tcp-echo:9000",
+            Some(("tcp-echo:9000", "tcp-echo", 9000, "/")),
+        );
         check("http://web:x/", None);
         check("web/", None);
     }

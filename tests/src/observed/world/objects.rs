@@ -38,7 +38,11 @@ pub(super) async fn write(cluster: &Cluster, fixture: &Fixture) -> anyhow::Resul
     for workload in &fixture.workloads {
         let pod = cluster.must_create(&pod(workload)).await?;
         if pod["status"]["podIP"] != json!(workload.pod_ip().to_string()) {
-            let path = format!("/api/v1/namespaces/{}/pods/{}/status", workload.namespace, workload.pod());
+            let path = format!(
+                "/api/v1/namespaces/{}/pods/{}/status",
+                workload.namespace,
+                workload.pod()
+            );
             cluster
                 .patch_path(&path, &json!({"status": status(workload)}))
                 .await
@@ -122,7 +126,11 @@ fn endpoints(fixture: &Fixture, service: &Value) -> Value {
 
 /// The bootstrap of a workload's proxy.
 pub(super) fn bootstrap(workload: &Workload, discovery: SocketAddr, root: &Path) -> Value {
-    let kind = if workload.proxy == Proxy::Gateway { "router" } else { "sidecar" };
+    let kind = if workload.proxy == Proxy::Gateway {
+        "router"
+    } else {
+        "sidecar"
+    };
     let (ip, pod, namespace) = (workload.pod_ip(), workload.pod(), &workload.namespace);
     let mut metadata = Map::new();
     let mut add = |name: &str, value: Value| metadata.insert(name.to_owned(), value);
@@ -140,7 +148,10 @@ pub(super) fn bootstrap(workload: &Workload, discovery: SocketAddr, root: &Path)
     } else {
         let application = workload.application().to_string();
         add("SIGHTLINE_APPLICATION_ADDRESS", json!(application));
-        add("SIGHTLINE_OUTBOUND", json!(workload.addresses.outbound().to_string()));
+        add(
+            "SIGHTLINE_OUTBOUND",
+            json!(workload.addresses.outbound().to_string()),
+        );
     }
     json!({
         "node": {
