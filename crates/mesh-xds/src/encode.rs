@@ -1,31 +1,63 @@
 //! The model as Envoy v3 resources. Equal inputs give equal bytes.
 
+mod cluster;
+mod http;
+mod listener;
+mod log;
+mod route;
+mod tls;
+
 use mesh_model::cluster::{Cluster, Endpoints};
 use mesh_model::listener::Listener;
 use mesh_model::route::RouteTable;
+use prost::Message as _;
 
-use crate::Any;
+use crate::fields::{self, Message};
+use crate::{Any, TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTE};
 
 /// A listener (LDS).
 #[must_use]
-pub fn listener(_listener: &Listener) -> Any {
-    Any::default()
+pub fn listener(listener: &Listener) -> Any {
+    resource(
+        TYPE_LISTENER,
+        &fields::LISTENER,
+        &listener::listener(listener).encode_to_vec(),
+    )
 }
 
 /// A route table (RDS).
 #[must_use]
-pub fn route_table(_table: &RouteTable) -> Any {
-    Any::default()
+pub fn route_table(table: &RouteTable) -> Any {
+    resource(
+        TYPE_ROUTE,
+        &fields::ROUTE_CONFIGURATION,
+        &route::route_table(table).encode_to_vec(),
+    )
 }
 
 /// A cluster (CDS).
 #[must_use]
-pub fn cluster(_cluster: &Cluster) -> Any {
-    Any::default()
+pub fn cluster(cluster: &Cluster) -> Any {
+    resource(
+        TYPE_CLUSTER,
+        &fields::CLUSTER,
+        &cluster::cluster(cluster).encode_to_vec(),
+    )
 }
 
 /// Endpoints (EDS) of the cluster with this discovery name.
 #[must_use]
-pub fn endpoints(_name: &str, _endpoints: &Endpoints) -> Any {
-    Any::default()
+pub fn endpoints(name: &str, endpoints: &Endpoints) -> Any {
+    resource(
+        TYPE_ENDPOINTS,
+        &fields::ENDPOINTS,
+        &cluster::assignment(name, endpoints).encode_to_vec(),
+    )
+}
+
+fn resource(type_url: &str, message: &'static Message, bytes: &[u8]) -> Any {
+    Any {
+        type_url: type_url.to_owned(),
+        value: fields::canonical(message, bytes),
+    }
 }

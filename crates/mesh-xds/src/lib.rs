@@ -11,6 +11,9 @@ pub mod encode;
 pub mod fields;
 pub mod json;
 
+mod log_format;
+mod pb;
+
 pub use envoy_types::pb::google::protobuf::Any;
 
 /// Type URL of [`mesh_model::cluster::Cluster`].

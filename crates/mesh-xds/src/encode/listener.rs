@@ -1,0 +1,163 @@
+//! Listeners and filter chains.
+
+use mesh_model::listener::{
+    ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource, TcpProxy,
+};
+
+use super::tls::downstream_socket;
+use super::{http, log};
+use crate::pb::{self, core, listener as envoy, name, number, tcp};
+use crate::{Any, METADATA_KEY};
+
+pub(super) fn listener(from: &Listener) -> envoy::Listener {
+    let chains = || from.chains.iter().chain(&from.default_chain);
+    envoy::Listener {
+        name: from.name.clone(),
+        address: Some(pb::address(from.address)),
+        filter_chains: from.chains.iter().map(chain).collect(),
+        default_filter_chain: from.default_chain.as_ref().map(chain),
+        listener_filters: inspectors(chains()),
+        listener_filters_timeout: Some(pb::duration_or_zero(from.detection_timeout)),
+        continue_on_listener_filters_timeout: true,
+        bind_to_port: (!from.bind_to_port).then(|| pb::yes(false)),
+        traffic_direction: match from.direction {
+            Direction::Inbound => core::TrafficDirection::Inbound,
+            Direction::Outbound => core::TrafficDirection::Outbound,
+            Direction::Unspecified => core::TrafficDirection::Unspecified,
+        }
+        .into(),
+        metadata: metadata(chains()),
+        ..envoy::Listener::default()
+    }
+}
+
+/// What Envoy needs in order to match on TLS and on the detected protocol.
+fn inspectors<'a>(chains: impl Iterator<Item = &'a FilterChain> + Clone) -> Vec<envoy::ListenerFilter> {
+    let filter = |name: &str, config: Any| envoy::ListenerFilter {
+        name: name.to_owned(),
+        config_type: Some(envoy::listener_filter::ConfigType::TypedConfig(config)),
+        ..envoy::ListenerFilter::default()
+    };
+    let on_tls = chains.clone().any(|c| {
+        c.matches.tls.is_some()
+            || !c.matches.server_names.is_empty()
+            || !c.matches.application_protocols.is_empty()
+    });
+    let on_http = chains.into_iter().any(|c| {
+        c.matches.tls != Some(true)
+            && c.matches
+                .application_protocols
+                .iter()
+                .any(|p| matches!(p.as_str(), "http/1.0" | "http/1.1" | "h2c"))
+    });
+    let mut filters = Vec::new();
+    if on_tls {
+        filters.push(filter(
+            name::TLS_INSPECTOR,
+            pb::pack(&pb::tls_inspector::TlsInspector::default()),
+        ));
+    }
+    if on_http {
+        filters.push(filter(
+            name::HTTP_INSPECTOR,
+            pb::pack(&pb::http_inspector::HttpInspector::default()),
+        ));
+    }
+    filters
+}
+
+/// Facts that Envoy has no field for.
+fn metadata<'a>(chains: impl Iterator<Item = &'a FilterChain>) -> Option<core::Metadata> {
+    let mut fields = Vec::new();
+    for chain in chains {
+        let ConnectionService::Http(http) = &chain.service else {
+            continue;
+        };
+        if let RouteSource::ByAuthorityPort { tables, fallback } = &http.routes {
+            let tables = tables.iter().map(|(port, table)| (port.to_string(), pb::text(table)));
+            fields.push((
+                "http_proxy".to_owned(),
+                pb::nested([
+                    ("tables".to_owned(), pb::nested(tables)),
+                    ("fallback".to_owned(), pb::text(fallback)),
+                ]),
+            ));
+        }
+        if http.scheme_from_transport != http.use_remote_address {
+            let value = pb::Value {
+                kind: Some(pb::Kind::BoolValue(http.scheme_from_transport)),
+            };
+            fields.push(("scheme_from_transport".to_owned(), value));
+        }
+    }
+    (!fields.is_empty())
+        .then(|| pb::metadata([(METADATA_KEY, pb::structure(fields))]))
+        .flatten()
+}
+
+fn chain(from: &FilterChain) -> envoy::FilterChain {
+    let (filter_name, config) = match &from.service {
+        ConnectionService::Http(http) => (name::HCM, pb::pack(&http::connection_manager(http))),
+        ConnectionService::Tcp(tcp) => (name::TCP_PROXY, pb::pack(&tcp_proxy(tcp))),
+    };
+    envoy::FilterChain {
+        name: from.name.clone(),
+        filter_chain_match: chain_match(&from.matches),
+        transport_socket: from.tls.as_ref().map(downstream_socket),
+        filters: vec![envoy::Filter {
+            name: filter_name.to_owned(),
+            config_type: Some(envoy::filter::ConfigType::TypedConfig(config)),
+        }],
+        ..envoy::FilterChain::default()
+    }
+}
+
+fn chain_match(from: &ChainMatch) -> Option<envoy::FilterChainMatch> {
+    if *from == ChainMatch::default() {
+        return None;
+    }
+    Some(envoy::FilterChainMatch {
+        transport_protocol: match from.tls {
+            None => "",
+            Some(true) => "tls",
+            Some(false) => "raw_buffer",
+        }
+        .to_owned(),
+        application_protocols: from.application_protocols.clone(),
+        server_names: from.server_names.clone(),
+        destination_port: from.destination_port.map(|p| number(u32::from(p))),
+        prefix_ranges: from
+            .destination_ranges
+            .iter()
+            .map(|range| core::CidrRange {
+                address_prefix: range.addr().to_string(),
+                prefix_len: Some(number(u32::from(range.prefix_len()))),
+            })
+            .collect(),
+        ..envoy::FilterChainMatch::default()
+    })
+}
+
+fn tcp_proxy(from: &TcpProxy) -> tcp::TcpProxy {
+    use tcp::tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight};
+    let cluster_specifier = match from.clusters.as_slice() {
+        [(name, 1)] => ClusterSpecifier::Cluster(name.clone()),
+        many => ClusterSpecifier::WeightedClusters(WeightedCluster {
+            clusters: many
+                .iter()
+                .map(|(name, weight)| ClusterWeight {
+                    name: name.clone(),
+                    weight: *weight,
+                    ..ClusterWeight::default()
+                })
+                .collect(),
+        }),
+    };
+    tcp::TcpProxy {
+        stat_prefix: from.stat_prefix.clone(),
+        cluster_specifier: Some(cluster_specifier),
+        idle_timeout: Some(pb::duration_or_zero(from.idle_timeout)),
+        access_log: from.access_logs.iter().map(log::access_log).collect(),
+        ..tcp::TcpProxy::default()
+    }
+}
