@@ -9,6 +9,7 @@ pub mod identity;
 pub mod workload;
 
 pub mod matching;
+pub mod path;
 pub mod request;
 
 pub mod listener;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::request::RequestView;
+
 /// A linear-time (RE2-like) regular expression that must match the whole value.
 ///
 /// Patterns over 1 KiB or that compile to more than 1 MiB are refused.
@@ -139,4 +141,79 @@ pub struct QueryMatch {
     pub name: String,
     /// `None` asks for presence only.
     pub value: Option<StringMatch>,
+}
+
+impl HeaderMatch {
+    /// Whether the condition holds. A missing header fails every value condition, inverted or not, unless it
+    /// counts as empty.
+    #[must_use]
+    pub fn holds(&self, request: &dyn RequestView) -> bool {
+        match &self.check {
+            HeaderCheck::Present(wanted) => {
+                let mut present = false;
+                each_value(request, &self.name, &mut |_| {
+                    present = true;
+                    false
+                });
+                (present == *wanted) != self.invert
+            }
+            HeaderCheck::Value(value) => self.value_holds(request, value) == Some(true),
+        }
+    }
+
+    fn value_holds(&self, request: &dyn RequestView, value: &StringMatch) -> Option<bool> {
+        let mut count = 0_usize;
+        let mut single = false;
+        let mut joined = Vec::new();
+        each_value(request, &self.name, &mut |found| {
+            // One line is the rule: it is compared in place and copied only in case a second one follows.
+            if count == 0 {
+                single = value.matches(found);
+            } else {
+                joined.push(b',');
+            }
+            joined.extend_from_slice(found);
+            count += 1;
+            true
+        });
+        let matches = match count {
+            0 if self.missing_is_empty => value.matches(b""),
+            0 => return None,
+            1 => single,
+            _ => value.matches(&joined),
+        };
+        Some(matches != self.invert)
+    }
+}
+
+fn each_value(request: &dyn RequestView, name: &str, found: &mut dyn FnMut(&[u8]) -> bool) {
+    match name {
+        ":method" => {
+            found(request.method());
+        }
+        ":scheme" => {
+            found(request.scheme());
+        }
+        ":authority" | "host" => {
+            found(request.authority());
+        }
+        ":path" => {
+            let mut path = request.path().to_vec();
+            if let Some(query) = request.query() {
+                path.push(b'?');
+                path.extend_from_slice(query);
+            }
+            found(&path);
+        }
+        _ => request.each_header(name, found),
+    }
+}
+
+/// First value of a query parameter, undecoded; `Some(b"")` when it stands without `=`.
+#[must_use]
+pub fn query_value<'a>(query: Option<&'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
+    query?.split(|b| *b == b'&').find_map(|pair| {
+        let mut parts = pair.splitn(2, |b| *b == b'=');
+        (parts.next()? == name).then(|| parts.next().unwrap_or_default())
+    })
 }

@@ -76,3 +76,122 @@ impl Default for RetryPolicy {
         }
     }
 }
+
+/// How an attempt ended, as far as a retry cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// No connection could be made.
+    ConnectFailure,
+    /// HTTP/2 REFUSED_STREAM: not processed.
+    RefusedStream,
+    /// The connection or stream ended before response headers.
+    Reset {
+        /// Whether anything of the request had been written.
+        request_sent: bool,
+    },
+    /// The limit of this attempt passed.
+    PerTryTimeout,
+    /// A circuit breaker refused it.
+    Overflow,
+    /// Response headers came.
+    Answered {
+        /// Status.
+        status: u16,
+        /// `grpc-status` of a headers-only answer.
+        grpc_status: Option<u16>,
+    },
+}
+
+impl RetryPolicy {
+    /// Whether an attempt that ended so is worth another one. Overflow never is.
+    #[must_use]
+    pub fn retries(&self, attempt: Attempt) -> bool {
+        let on = &self.on;
+        let any_reset = on.reset || on.five_xx || on.gateway_error;
+        match attempt {
+            Attempt::Overflow => false,
+            Attempt::ConnectFailure => any_reset || on.connect_failure || on.reset_before_request,
+            Attempt::RefusedStream => any_reset || on.refused_stream,
+            Attempt::Reset { request_sent } => any_reset || (on.reset_before_request && !request_sent),
+            Attempt::PerTryTimeout => any_reset,
+            Attempt::Answered { status, grpc_status } => {
+                (on.five_xx && status >= 500)
+                    || (on.gateway_error && (502..=504).contains(&status))
+                    || (on.retriable_4xx && status == 409)
+                    || (on.retriable_status_codes && self.retriable_statuses.contains(&status))
+                    || match grpc_status {
+                        Some(1) => on.grpc_cancelled,
+                        Some(4) => on.grpc_deadline_exceeded,
+                        Some(8) => on.grpc_resource_exhausted,
+                        Some(13) => on.grpc_internal,
+                        Some(14) => on.grpc_unavailable,
+                        _ => false,
+                    }
+            }
+        }
+    }
+
+    /// The gap before retry `n` (1 is the first): full jitter in `0..min((2^n - 1) * base, max)`; `draw` is uniform
+    /// over all of u64.
+    #[must_use]
+    pub fn backoff(&self, n: u32, draw: u64) -> Duration {
+        let factor = 2_u32.saturating_pow(n.min(20)).saturating_sub(1);
+        let most = self.base_interval.saturating_mul(factor).min(self.max_interval);
+        let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(if micros == 0 { 0 } else { draw % micros })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn istio_default_retries_only_what_was_not_processed() {
+        let policy = RetryPolicy::default();
+        let answered = |status, grpc_status| Attempt::Answered { status, grpc_status };
+        for (attempt, expected) in [
+            (Attempt::ConnectFailure, true),
+            (Attempt::RefusedStream, true),
+            (Attempt::Reset { request_sent: true }, false),
+            (Attempt::PerTryTimeout, false),
+            (Attempt::Overflow, false),
+            (answered(503, None), false),
+            (answered(200, Some(14)), true),
+            (answered(200, Some(1)), true),
+            (answered(200, Some(13)), false),
+        ] {
+            assert_eq!(policy.retries(attempt), expected, "{attempt:?}");
+        }
+    }
+
+    #[test]
+    fn other_conditions() {
+        let with = |on: RetryOn| RetryPolicy {
+            on,
+            retriable_statuses: vec![418],
+            ..RetryPolicy::default()
+        };
+        let five_xx = with(RetryOn { five_xx: true, ..RetryOn::default() });
+        let gateway = with(RetryOn { gateway_error: true, ..RetryOn::default() });
+        let unsent = with(RetryOn { reset_before_request: true, ..RetryOn::default() });
+        let codes = with(RetryOn { retriable_status_codes: true, ..RetryOn::default() });
+        let status = |status| Attempt::Answered { status, grpc_status: None };
+        assert!(five_xx.retries(status(500)) && !five_xx.retries(status(499)));
+        assert!(five_xx.retries(Attempt::PerTryTimeout) && !five_xx.retries(Attempt::Overflow));
+        assert!(gateway.retries(status(503)) && !gateway.retries(status(500)));
+        assert!(codes.retries(status(418)) && !codes.retries(status(503)));
+        assert!(unsent.retries(Attempt::Reset { request_sent: false }));
+        assert!(!unsent.retries(Attempt::Reset { request_sent: true }));
+    }
+
+    #[test]
+    fn backoff_stays_in_its_window() {
+        let policy = RetryPolicy::default();
+        for (n, most) in [(1, 25), (2, 75), (3, 175), (4, 250), (30, 250)] {
+            for draw in [0, u64::MAX, 123_456_789] {
+                assert!(policy.backoff(n, draw) <= Duration::from_millis(most));
+            }
+        }
+    }
+}

@@ -8,6 +8,14 @@ use std::time::Duration;
 use crate::matching::{HeaderMatch, Pattern, QueryMatch, StringMatch};
 use crate::retry::RetryPolicy;
 
+mod edits;
+mod find;
+mod redirect;
+
+pub use edits::{FormatFacts, write_value};
+pub use find::{Found, HostIndex, host_of, split_port};
+pub use redirect::{RequestTarget, Rewriter};
+
 /// A named set of virtual hosts. Route tables are named by port (`80`, `9080`) at sidecars and `http.8080`
 /// at gateways, as in Istio.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,0 +1,330 @@
+//! Access logs: formats compiled once, lines gathered per worker, written by one thread per file.
+//!
+//! A request never waits for a disk: the queue to the writer is bounded, and what does not fit is counted as dropped.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::SystemTime;
+
+use mesh_model::flags::ResponseFlags;
+use mesh_model::listener::{AccessLog, AccessLogFormat};
+use mesh_model::route::RouteOrigin;
+use parking_lot::Mutex;
+
+use crate::codec::head::{Request, Response};
+use crate::codec::write::number;
+
+mod format;
+
+pub use format::Format;
+
+/// Bytes that a worker gathers before it hands them to the writer.
+const BLOCK: usize = 64 * 1024;
+/// Blocks that may wait for the writer.
+const QUEUE: usize = 64;
+
+/// All log files of the proxy.
+#[derive(Default)]
+pub struct LogSinks(Mutex<HashMap<String, Arc<LogFile>>>);
+
+/// A file with the thread that writes it.
+pub struct LogFile {
+    sender: SyncSender<Vec<u8>>,
+    dropped: AtomicU64,
+}
+
+/// Where and how one listener logs.
+#[derive(Clone)]
+pub struct Sink {
+    file: Arc<LogFile>,
+    format: Arc<Format>,
+}
+
+impl LogSinks {
+    /// The sink for a configured log; a file is opened at its first line.
+    pub fn open(&self, log: &AccessLog) -> Sink {
+        let file = Arc::clone(
+            self.0
+                .lock()
+                .entry(log.path.clone())
+                .or_insert_with(|| Arc::new(LogFile::start(log.path.clone()))),
+        );
+        let format = Arc::new(match &log.format {
+            AccessLogFormat::IstioText => Format::istio_text(),
+            AccessLogFormat::IstioJson => Format::istio_json(),
+            AccessLogFormat::Text(text) => Format::text(text),
+            AccessLogFormat::Json(fields) => Format::json(fields),
+        });
+        Sink { file, format }
+    }
+
+    /// Lines dropped because a writer did not keep up.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0
+            .lock()
+            .values()
+            .map(|file| file.dropped.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+impl LogFile {
+    fn start(path: String) -> Self {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let spawned = std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || write_blocks(&path, &receiver));
+        if let Err(error) = spawned {
+            tracing::error!(%error, "cannot start the access log's writer; its lines are dropped and counted");
+        }
+        Self {
+            sender,
+            dropped: AtomicU64::new(0),
+        }
+    }
+}
+
+fn write_blocks(path: &str, receiver: &Receiver<Vec<u8>>) {
+    let mut out: Option<Box<dyn Write>> = None;
+    let mut complained = false;
+    while let Ok(block) = receiver.recv() {
+        let result = match &mut out {
+            Some(out) => out.write_all(&block).and_then(|()| out.flush()),
+            None => open(path).and_then(|mut opened| {
+                opened.write_all(&block)?;
+                opened.flush()?;
+                out = Some(opened);
+                Ok(())
+            }),
+        };
+        if let Err(error) = result {
+            // Opened anew for the next block: a full disk or a moved file heals by itself.
+            out = None;
+            if !std::mem::replace(&mut complained, true) {
+                tracing::warn!(path, %error, "access log lines are lost until the file can be written");
+            }
+        } else {
+            complained = false;
+        }
+    }
+}
+
+fn open(path: &str) -> std::io::Result<Box<dyn Write>> {
+    Ok(match path {
+        "/dev/stdout" => Box::new(std::io::stdout()),
+        "/dev/stderr" => Box::new(std::io::stderr()),
+        "/dev/null" => Box::new(std::io::sink()),
+        file => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(file)?),
+    })
+}
+
+/// Lines of one worker that were not handed to a writer yet.
+#[derive(Default)]
+pub struct LogBuffers(RefCell<Vec<(Arc<LogFile>, Vec<u8>)>>);
+
+impl LogBuffers {
+    /// Adds one line.
+    pub fn log(&self, sink: &Sink, line: &Line<'_>) {
+        let mut buffers = self.0.borrow_mut();
+        let at = match buffers.iter().position(|(file, _)| Arc::ptr_eq(file, &sink.file)) {
+            Some(at) => at,
+            None => {
+                buffers.push((Arc::clone(&sink.file), Vec::with_capacity(BLOCK + 1024)));
+                buffers.len() - 1
+            }
+        };
+        if let Some((file, buffer)) = buffers.get_mut(at) {
+            sink.format.write(line, buffer);
+            if buffer.len() >= BLOCK {
+                hand_over(file, buffer);
+            }
+        }
+    }
+
+    /// Hands everything to the writers; called once a second.
+    pub fn flush(&self) {
+        for (file, buffer) in self.0.borrow_mut().iter_mut() {
+            hand_over(file, buffer);
+        }
+    }
+}
+
+impl Drop for LogBuffers {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+fn hand_over(file: &LogFile, buffer: &mut Vec<u8>) {
+    if buffer.is_empty() {
+        return;
+    }
+    let block = std::mem::take(buffer);
+    if let Err(error) = file.sender.try_send(block) {
+        let (std::sync::mpsc::TrySendError::Full(block) | std::sync::mpsc::TrySendError::Disconnected(block)) = error;
+        let lines = memchr::memchr_iter(b'\n', &block).count();
+        file.dropped.fetch_add(lines as u64, Ordering::Relaxed);
+    }
+}
+
+/// Everything that a line may say.
+pub struct Line<'a> {
+    /// Request head; `None` for opaque connections.
+    pub request: Option<&'a Request>,
+    /// Response head, if one was sent.
+    pub response: Option<&'a Response>,
+    /// When it began.
+    pub started: SystemTime,
+    /// Response code.
+    pub status: u16,
+    /// Response flags.
+    pub flags: ResponseFlags,
+    /// `RESPONSE_CODE_DETAILS`.
+    pub details: &'a str,
+    /// `CONNECTION_TERMINATION_DETAILS`.
+    pub termination: &'a str,
+    /// `UPSTREAM_TRANSPORT_FAILURE_REASON`.
+    pub transport_failure: &'a str,
+    /// Bytes from downstream.
+    pub received: u64,
+    /// Bytes to downstream.
+    pub sent: u64,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// `x-envoy-upstream-service-time`.
+    pub service_time_ms: Option<u64>,
+    /// Endpoint of the last attempt.
+    pub upstream: Option<SocketAddr>,
+    /// Cluster.
+    pub cluster: &'a str,
+    /// Our address towards the endpoint.
+    pub upstream_local: Option<SocketAddr>,
+    /// Where the client connected to.
+    pub local: SocketAddr,
+    /// The client.
+    pub remote: SocketAddr,
+    /// SNI.
+    pub server_name: &'a str,
+    /// Route name.
+    pub route: &'a str,
+    /// Which configuration decided.
+    pub origin: Option<&'a RouteOrigin>,
+    /// Workload that sent it.
+    pub source: &'a str,
+    /// Workload that got it.
+    pub destination: &'a str,
+    /// Attempts.
+    pub attempts: u32,
+    /// Peer's SPIFFE id.
+    pub peer: &'a str,
+}
+
+impl Line<'_> {
+    fn header(&self, names: &str, out: &mut Vec<u8>) -> bool {
+        let (names, limit) = names
+            .rsplit_once("):")
+            .or_else(|| names.rsplit_once(':').filter(|(n, l)| !n.is_empty() && l.parse::<usize>().is_ok()))
+            .map_or((names, usize::MAX), |(names, limit)| (names, limit.parse().unwrap_or(usize::MAX)));
+        let Some(request) = self.request else { return false };
+        for name in names.split('?') {
+            let value = match name.to_ascii_lowercase().as_str() {
+                ":method" => Some(request.method_bytes()),
+                ":path" => Some(request.target_bytes()),
+                ":authority" | "host" => Some(request.authority_bytes()),
+                ":scheme" => Some(if request.https { &b"https"[..] } else { b"http" }),
+                name => request.fields.get_named(name.as_bytes()),
+            };
+            if let Some(value) = value.filter(|v| !v.is_empty()) {
+                out.extend_from_slice(value.get(..limit.min(value.len())).unwrap_or_default());
+                return true;
+            }
+        }
+        false
+    }
+
+    fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
+        let name = name.to_ascii_lowercase();
+        if name == "x-envoy-upstream-service-time" {
+            return self.service_time_ms.map(|ms| number(out, ms)).is_some();
+        }
+        let value = self
+            .response
+            .and_then(|response| response.fields.get_named(name.as_bytes()))
+            .filter(|value| !value.is_empty());
+        value.map(|value| out.extend_from_slice(value)).is_some()
+    }
+}
+
+impl mesh_model::route::FormatFacts for Line<'_> {
+    fn fact(&self, name: &str, argument: &str, out: &mut Vec<u8>) -> bool {
+        let text = |text: &str, out: &mut Vec<u8>| {
+            out.extend_from_slice(text.as_bytes());
+            !text.is_empty()
+        };
+        let address = |address: Option<SocketAddr>, out: &mut Vec<u8>| {
+            address.is_some_and(|address| write!(out, "{address}").is_ok())
+        };
+        let count = |value: u64, out: &mut Vec<u8>| {
+            number(out, value);
+            true
+        };
+        let origin = |pick: fn(&RouteOrigin) -> &str, out: &mut Vec<u8>| {
+            text(self.origin.map(pick).unwrap_or_default(), out)
+        };
+        match name {
+            "START_TIME" => {
+                format::iso_time(self.started, out);
+                true
+            }
+            "REQ" => self.header(argument, out),
+            "RESP" => self.response_header(argument, out),
+            "PROTOCOL" => text(self.request.map_or("", |request| request.version.as_str()), out),
+            "RESPONSE_CODE" => count(u64::from(self.status), out),
+            "RESPONSE_FLAGS" => !self.flags.is_empty() && write!(out, "{}", self.flags).is_ok(),
+            "RESPONSE_CODE_DETAILS" => {
+                out.extend(self.details.bytes().map(|b| if b == b' ' { b'_' } else { b }));
+                !self.details.is_empty()
+            }
+            "CONNECTION_TERMINATION_DETAILS" => text(self.termination, out),
+            "UPSTREAM_TRANSPORT_FAILURE_REASON" => {
+                out.extend(self.transport_failure.bytes().map(|b| if b == b' ' { b'_' } else { b }));
+                !self.transport_failure.is_empty()
+            }
+            "BYTES_RECEIVED" => count(self.received, out),
+            "BYTES_SENT" => count(self.sent, out),
+            "DURATION" => count(self.duration_ms, out),
+            "UPSTREAM_HOST" => address(self.upstream, out),
+            "UPSTREAM_CLUSTER_RAW" | "UPSTREAM_CLUSTER" => text(self.cluster, out),
+            "UPSTREAM_LOCAL_ADDRESS" => address(self.upstream_local, out),
+            "DOWNSTREAM_LOCAL_ADDRESS" => address(Some(self.local), out),
+            "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => address(Some(self.remote), out),
+            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => write!(out, "{}", self.remote.ip()).is_ok(),
+            "REQUESTED_SERVER_NAME" => text(self.server_name, out),
+            "ROUTE_NAME" => text(self.route, out),
+            "UPSTREAM_REQUEST_ATTEMPT_COUNT" => count(u64::from(self.attempts), out),
+            "DOWNSTREAM_PEER_URI_SAN" => text(self.peer, out),
+            "SIGHTLINE_VIRTUAL_SERVICE" => origin(|o| &o.virtual_service, out),
+            "SIGHTLINE_ROUTE" => origin(|o| &o.route, out),
+            "SIGHTLINE_MATCH" => origin(|o| &o.match_name, out),
+            "SIGHTLINE_SOURCE_WORKLOAD" => text(self.source, out),
+            "SIGHTLINE_DESTINATION_WORKLOAD" => text(self.destination, out),
+            "TRACE_ID" => {
+                let header = self.request.and_then(|r| r.fields.get_named(b"traceparent"));
+                match header.and_then(|value| value.get(3..35)) {
+                    Some(id) => {
+                        out.extend_from_slice(id);
+                        true
+                    }
+                    None => self.header("x-b3-traceid", out),
+                }
+            }
+            _ => false,
+        }
+    }
+}

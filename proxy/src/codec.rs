@@ -1,0 +1,9 @@
+//! HTTP messages as bytes: compact header store, strict HTTP/1 parsing and framing.
+
+pub mod chunked;
+pub mod fields;
+pub mod head;
+pub mod write;
+
+#[cfg(test)]
+mod tests;

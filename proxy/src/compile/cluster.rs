@@ -1,0 +1,260 @@
+//! Clusters and endpoints with their live state.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use mesh_model::cluster::{
+    CertificateSource, Cluster, Discovery, Endpoint, Endpoints, Transport, UpstreamProtocol, UpstreamTls,
+};
+use mesh_model::snapshot::Snapshot;
+use rustls::ClientConfig;
+
+use super::{Problems, next_id};
+use crate::secure::TlsContexts;
+
+/// A cluster with its live state.
+pub struct ClusterEntry {
+    /// Distinguishes it from every other cluster of this process's lifetime.
+    pub id: u32,
+    /// As configured.
+    pub config: Arc<Cluster>,
+    /// Numbers that limits look at; they hold for the whole proxy and outlive configuration changes.
+    pub shared: Arc<ClusterShared>,
+    /// TLS for HTTP/1 and opaque bytes, and for HTTP/2.
+    pub tls: Option<Tls>,
+    /// Endpoints in force.
+    pub endpoints: ArcSwap<EndpointSet>,
+}
+
+/// Client contexts that differ in ALPN only, or why there are none.
+#[derive(Clone)]
+pub struct Tls {
+    /// As configured.
+    pub config: UpstreamTls,
+    /// HTTP/1.1.
+    pub http1: Result<Arc<ClientConfig>, String>,
+    /// HTTP/2.
+    pub http2: Result<Arc<ClientConfig>, String>,
+    /// Opaque bytes.
+    pub opaque: Result<Arc<ClientConfig>, String>,
+}
+
+/// Numbers of a cluster.
+#[derive(Debug, Default)]
+pub struct ClusterShared {
+    /// Open connections.
+    pub connections: AtomicU32,
+    /// Requests waiting for a connection.
+    pub pending: AtomicU32,
+    /// Requests in flight.
+    pub requests: AtomicU32,
+    /// Retries in flight.
+    pub retries: AtomicU32,
+}
+
+/// Endpoints of one moment.
+#[derive(Default)]
+pub struct EndpointSet {
+    /// In configured order.
+    pub all: Vec<Arc<EndpointEntry>>,
+    /// Positions by priority, healthy first preferred level first.
+    pub levels: Vec<Vec<u32>>,
+    /// Every endpoint is healthy and of one priority and weight: the common case needs no thought.
+    pub uniform: bool,
+}
+
+/// An endpoint with its live state.
+pub struct EndpointEntry {
+    /// Distinguishes it from every other endpoint of this process's lifetime; key of connection pools.
+    pub id: u32,
+    /// As discovered.
+    pub endpoint: Endpoint,
+    /// Connections to it are secured.
+    pub secured: bool,
+    /// Counters.
+    pub counters: Counters,
+}
+
+/// Counters of an endpoint, shared by all workers.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests in flight.
+    pub active: AtomicU32,
+    /// Requests sent.
+    pub requests: AtomicU64,
+    /// Requests that ended in a 5xx or a reset.
+    pub errors: AtomicU64,
+    /// Open connections.
+    pub connections: AtomicU32,
+    /// Connections tried.
+    pub connections_total: AtomicU64,
+    /// Connections that failed.
+    pub connections_failed: AtomicU64,
+    /// 5xx in a row.
+    pub consecutive_5xx: AtomicU32,
+    /// Gateway errors in a row.
+    pub consecutive_gateway: AtomicU32,
+    /// Times ejected in a row.
+    pub ejections: AtomicU32,
+    /// Out of use until this moment (milliseconds of the proxy's clock); 0 = in use.
+    pub ejected_until: AtomicU64,
+}
+
+impl EndpointEntry {
+    fn new(endpoint: Endpoint, transport: &Transport) -> Arc<Self> {
+        let secured = match transport {
+            Transport::Plain => false,
+            Transport::Tls(_) => true,
+            Transport::Auto(_) => endpoint.mutual_tls,
+        };
+        Arc::new(Self {
+            id: next_id(),
+            endpoint,
+            secured,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Whether outlier detection took it out.
+    #[must_use]
+    pub fn is_ejected(&self) -> bool {
+        self.counters.ejected_until.load(Ordering::Relaxed) != 0
+    }
+}
+
+impl EndpointSet {
+    fn new(all: Vec<Arc<EndpointEntry>>) -> Self {
+        let most = all.iter().map(|e| e.endpoint.priority).max().unwrap_or(0).min(15);
+        let levels: Vec<Vec<u32>> = (0..=most)
+            .map(|priority| {
+                all.iter()
+                    .zip(0_u32..)
+                    .filter(|(e, _)| e.endpoint.priority.min(15) == priority)
+                    .map(|(_, position)| position)
+                    .collect()
+            })
+            .filter(|level: &Vec<u32>| !level.is_empty())
+            .collect();
+        let weight = all.first().map_or(1, |e| e.endpoint.weight);
+        let uniform = levels.len() <= 1 && all.iter().all(|e| e.endpoint.healthy && e.endpoint.weight == weight);
+        Self { all, levels, uniform }
+    }
+}
+
+impl ClusterEntry {
+    /// An endpoint that is not discovered but asked for (original destination).
+    #[must_use]
+    pub fn dynamic_endpoint(&self, address: std::net::SocketAddr) -> Arc<EndpointEntry> {
+        let endpoint = Endpoint {
+            address,
+            healthy: true,
+            weight: 1,
+            priority: 0,
+            locality: String::new(),
+            mutual_tls: false,
+            workload: None,
+        };
+        EndpointEntry::new(endpoint, &self.config.transport)
+    }
+
+    /// Puts resolved addresses in force; known endpoints keep their state.
+    pub fn replace_endpoints(&self, endpoints: &[Endpoint]) {
+        let before = self.endpoints.load();
+        self.endpoints.store(Arc::new(carry_over(
+            endpoints,
+            Some(&before),
+            &self.config.transport,
+        )));
+    }
+
+    /// The client context for what will be spoken.
+    pub fn client_tls(&self, protocol: Option<UpstreamProtocol>) -> Result<Arc<ClientConfig>, String> {
+        match (&self.tls, protocol) {
+            (None, _) => Err("cluster has no TLS context".into()),
+            (Some(tls), Some(UpstreamProtocol::Http2)) => tls.http2.clone(),
+            (Some(tls), Some(_)) => tls.http1.clone(),
+            (Some(tls), None) => tls.opaque.clone(),
+        }
+    }
+}
+
+pub(super) fn endpoints_of(snapshot: &Snapshot, cluster: &Cluster) -> Arc<Endpoints> {
+    match &cluster.discovery {
+        Discovery::Eds(name) => snapshot.endpoints.get(name).cloned().unwrap_or_default(),
+        Discovery::Static(endpoints) => Arc::new(endpoints.clone()),
+        Discovery::StrictDns(_) | Discovery::LogicalDns(..) | Discovery::OriginalDestination => Arc::default(),
+    }
+}
+
+pub(super) fn compile(
+    cluster: &Arc<Cluster>,
+    endpoints: &Endpoints,
+    before: Option<&Arc<ClusterEntry>>,
+    tls: &dyn TlsContexts,
+    keep_tls: bool,
+    problems: &mut Problems,
+) -> Arc<ClusterEntry> {
+    let is_dns = matches!(cluster.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(..));
+    let same = before.filter(|b| *b.config == **cluster);
+    if let Some(same) = same.filter(|same| keep_tls || same.tls.is_none()) {
+        let now = same.endpoints.load();
+        if is_dns || now.all.iter().map(|e| &e.endpoint).eq(endpoints.0.iter()) {
+            return Arc::clone(same);
+        }
+    }
+    let configured = match &cluster.transport {
+        Transport::Plain => None,
+        Transport::Tls(configured) | Transport::Auto(configured) => Some(configured),
+    };
+    let contexts = configured.map(|configured| {
+        let base = problems.tls(|| format!("cluster {}", cluster.name), tls.client(configured));
+        let mesh = configured.certificate == CertificateSource::Workload;
+        let with = |alpn: &[&str]| {
+            base.clone().map(|base| {
+                let mut context = ClientConfig::clone(&base);
+                context.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+                Arc::new(context)
+            })
+        };
+        Tls {
+            config: UpstreamTls::clone(configured),
+            http1: with(if mesh { &["istio-http/1.1", "istio", "http/1.1"] } else { &["http/1.1"] }),
+            http2: with(if mesh { &["istio-h2", "istio", "h2"] } else { &["h2"] }),
+            opaque: if mesh { with(&["istio"]) } else { base.clone() },
+        }
+    });
+    let set = match same {
+        Some(same) if is_dns => same.endpoints.load_full(),
+        // Pools are keyed by endpoint: new identities only when connections would be made otherwise.
+        _ => {
+            let kept = before.filter(|b| b.config.transport == cluster.transport);
+            let kept = kept.map(|b| b.endpoints.load_full());
+            Arc::new(carry_over(&endpoints.0, kept.as_deref(), &cluster.transport))
+        }
+    };
+    Arc::new(ClusterEntry {
+        id: same.map_or_else(next_id, |same| same.id),
+        config: Arc::clone(cluster),
+        shared: before.map(|b| Arc::clone(&b.shared)).unwrap_or_default(),
+        tls: contexts,
+        endpoints: ArcSwap::new(set),
+    })
+}
+
+fn carry_over(endpoints: &[Endpoint], before: Option<&EndpointSet>, transport: &Transport) -> EndpointSet {
+    let known: HashMap<_, _> = before
+        .iter()
+        .flat_map(|set| &set.all)
+        .map(|entry| (entry.endpoint.address, entry))
+        .collect();
+    let all = endpoints
+        .iter()
+        .map(|endpoint| match known.get(&endpoint.address) {
+            Some(entry) if entry.endpoint == *endpoint => Arc::clone(entry),
+            _ => EndpointEntry::new(endpoint.clone(), transport),
+        })
+        .collect();
+    EndpointSet::new(all)
+}

@@ -1,0 +1,293 @@
+//! Listeners with their chains, TLS contexts and sockets.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use mesh_model::cluster::RootSource;
+use mesh_model::listener::{
+    ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, HttpConnection, Listener, RouteSource,
+};
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+
+use super::{ClusterEntry, Problems, Table, chain_name, compile_table, is_http, listener_resource, sinks};
+use crate::access_log::{LogSinks, Sink};
+use crate::secure::TlsContexts;
+
+/// A listener with everything that serving a connection needs.
+pub struct ListenerEntry {
+    /// As configured.
+    pub listener: Arc<Listener>,
+    /// Chains in configured order.
+    pub chains: Vec<Arc<ChainEntry>>,
+    /// Serves what no chain matches.
+    pub default_chain: Option<Arc<ChainEntry>>,
+    /// Nothing about the first bytes decides which chain serves.
+    pub needs_detection: bool,
+    /// Bound sockets.
+    pub sockets: Arc<Sockets>,
+}
+
+/// Bound sockets of one address, one per worker; each worker takes its own.
+#[derive(Debug, Default)]
+pub struct Sockets(pub Mutex<Vec<Option<TcpListener>>>);
+
+/// A filter chain.
+pub struct ChainEntry {
+    /// Name, or position.
+    pub name: String,
+    /// When it applies.
+    pub matches: ChainMatch,
+    /// TLS termination; the error says why handshakes fail for now.
+    pub tls: Option<Result<Arc<ServerConfig>, String>>,
+    /// Clients prove a mesh identity.
+    pub mesh_peers: bool,
+    /// What serves the connection.
+    pub service: Service,
+}
+
+/// What serves a connection.
+pub enum Service {
+    /// HTTP.
+    Http(Arc<HttpEntry>),
+    /// Opaque bytes.
+    Tcp(Arc<TcpEntry>),
+}
+
+/// HTTP connection manager.
+pub struct HttpEntry {
+    /// As configured.
+    pub config: HttpConnection,
+    /// Side of the mesh.
+    pub direction: Direction,
+    /// Routes.
+    pub routes: Routes,
+    /// Access logs.
+    pub logs: Vec<Sink>,
+}
+
+/// TCP proxy.
+pub struct TcpEntry {
+    /// As configured.
+    pub config: mesh_model::listener::TcpProxy,
+    /// Side of the mesh.
+    pub direction: Direction,
+    /// Clusters in configured order; `None` = no such cluster.
+    pub clusters: Vec<Option<Arc<ClusterEntry>>>,
+    /// Access logs.
+    pub logs: Vec<Sink>,
+}
+
+/// Where routes come from.
+pub enum Routes {
+    /// One table; `None` = not there yet.
+    One(Option<Arc<Table>>),
+    /// By the authority's port.
+    ByPort {
+        /// Port to table.
+        tables: HashMap<u16, Arc<Table>>,
+        /// Any other port.
+        fallback: Option<Arc<Table>>,
+    },
+}
+
+pub(super) struct Context<'a> {
+    pub(super) clusters: &'a HashMap<String, Arc<ClusterEntry>>,
+    pub(super) tables: &'a HashMap<String, Arc<Table>>,
+    pub(super) tls: &'a dyn TlsContexts,
+    pub(super) logs: &'a LogSinks,
+}
+
+pub(super) fn compile(
+    listener: &Arc<Listener>,
+    context: &Context<'_>,
+    before: Option<&Arc<ListenerEntry>>,
+    problems: &mut Problems,
+) -> Option<Arc<ListenerEntry>> {
+    if listener.bind_to_port && listener.address.port() == 0 {
+        problems.refuse(
+            format!("listener {}", listener.name),
+            "address has port 0; give the port to listen on".into(),
+        );
+        return None;
+    }
+    let chains: Vec<_> = listener
+        .chains
+        .iter()
+        .enumerate()
+        .map(|(position, chain)| compile_chain(listener, chain, position, context, problems))
+        .collect();
+    let default_chain = listener
+        .default_chain
+        .as_ref()
+        .map(|chain| compile_chain(listener, chain, chains.len(), context, problems));
+    let needs_detection = chains.iter().any(|chain| {
+        let matches = &chain.matches;
+        matches.tls.is_some() || !matches.server_names.is_empty() || !matches.application_protocols.is_empty()
+    });
+    let sockets = before
+        .filter(|b| b.listener.address == listener.address)
+        .map(|b| Arc::clone(&b.sockets))
+        .unwrap_or_default();
+    Some(Arc::new(ListenerEntry {
+        listener: Arc::clone(listener),
+        chains,
+        default_chain,
+        needs_detection,
+        sockets,
+    }))
+}
+
+fn compile_chain(
+    listener: &Arc<Listener>,
+    chain: &FilterChain,
+    position: usize,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Arc<ChainEntry> {
+    let name = chain_name(chain, position);
+    let tls = chain.tls.as_ref().map(|tls| {
+        let made = problems.tls(|| listener_resource(listener, &name), context.tls.server(tls));
+        made.map(|base| with_mesh_protocols(base, tls))
+    });
+    let service = match &chain.service {
+        ConnectionService::Http(http) => {
+            let routes = match is_http(&chain.service) {
+                Some(RouteSource::Inline(table)) => Routes::One(Some(compile_table(table, context.clusters, problems))),
+                Some(RouteSource::Named(name)) => Routes::One(context.tables.get(name).cloned()),
+                Some(RouteSource::ByAuthorityPort { tables, fallback }) => Routes::ByPort {
+                    tables: tables
+                        .iter()
+                        .filter_map(|(port, name)| Some((*port, Arc::clone(context.tables.get(name)?))))
+                        .collect(),
+                    fallback: context.tables.get(fallback).cloned(),
+                },
+                None => Routes::One(None),
+            };
+            Service::Http(Arc::new(HttpEntry {
+                config: HttpConnection::clone(http),
+                direction: listener.direction,
+                routes,
+                logs: sinks(context.logs, &http.access_logs),
+            }))
+        }
+        ConnectionService::Tcp(tcp) => Service::Tcp(Arc::new(TcpEntry {
+            config: tcp.clone(),
+            direction: listener.direction,
+            clusters: tcp
+                .clusters
+                .iter()
+                .map(|(name, _)| context.clusters.get(name).cloned())
+                .collect(),
+            logs: sinks(context.logs, &tcp.access_logs),
+        })),
+    };
+    Arc::new(ChainEntry {
+        mesh_peers: chain
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.validation.roots == RootSource::Mesh),
+        name,
+        matches: chain.matches.clone(),
+        tls,
+        service,
+    })
+}
+
+/// A listener for mesh peers takes Istio's protocol names beside the configured ones.
+fn with_mesh_protocols(base: Arc<ServerConfig>, tls: &DownstreamTls) -> Arc<ServerConfig> {
+    if tls.validation.roots != RootSource::Mesh {
+        return base;
+    }
+    let mut config = ServerConfig::clone(&base);
+    for protocol in ["istio-h2", "istio-http/1.1", "h2", "http/1.1", "istio"] {
+        let protocol = protocol.as_bytes().to_vec();
+        if !config.alpn_protocols.contains(&protocol) {
+            config.alpn_protocols.push(protocol);
+        }
+    }
+    Arc::new(config)
+}
+
+/// What is known about a connection before a chain is chosen.
+#[derive(Debug, Clone, Default)]
+pub struct Hello {
+    /// TLS.
+    pub tls: bool,
+    /// SNI.
+    pub server_name: Option<String>,
+    /// ALPN offered, or the protocol detected.
+    pub protocols: Vec<Vec<u8>>,
+}
+
+impl ListenerEntry {
+    /// The chain that serves a connection: the most specific of those that match.
+    #[must_use]
+    pub fn chain(&self, hello: &Hello, destination: SocketAddr) -> Option<&Arc<ChainEntry>> {
+        self.chains
+            .iter()
+            .rev()
+            .filter_map(|chain| Some((specificity(&chain.matches, hello, destination)?, chain)))
+            .max_by_key(|(rank, _)| *rank)
+            .map(|(_, chain)| chain)
+            .or(self.default_chain.as_ref())
+    }
+
+    /// A chain by name.
+    #[must_use]
+    pub fn chain_named(&self, name: &str) -> Option<&Arc<ChainEntry>> {
+        self.chains
+            .iter()
+            .chain(&self.default_chain)
+            .find(|chain| chain.name == name)
+    }
+}
+
+/// Envoy's order: port, address range, server name, transport, application protocol.
+fn specificity(
+    matches: &ChainMatch,
+    hello: &Hello,
+    destination: SocketAddr,
+) -> Option<(bool, u8, usize, bool, bool)> {
+    if matches.destination_port.is_some_and(|port| port != destination.port())
+        || matches.tls.is_some_and(|tls| tls != hello.tls)
+    {
+        return None;
+    }
+    let range = if matches.destination_ranges.is_empty() {
+        0
+    } else {
+        matches
+            .destination_ranges
+            .iter()
+            .filter(|range| range.contains(&destination.ip()))
+            .map(|range| range.prefix_len() + 1)
+            .max()?
+    };
+    let name = if matches.server_names.is_empty() {
+        0
+    } else {
+        let asked = hello.server_name.as_deref()?;
+        matches
+            .server_names
+            .iter()
+            .filter_map(|name| match name.strip_prefix('*') {
+                Some("") => Some(1),
+                Some(suffix) => (asked.len() > suffix.len() && asked.ends_with(suffix)).then(|| suffix.len() + 1),
+                None => name.eq_ignore_ascii_case(asked).then_some(usize::MAX),
+            })
+            .max()?
+    };
+    let protocols = &matches.application_protocols;
+    if !protocols.is_empty() && !hello.protocols.iter().any(|p| protocols.iter().any(|m| m.as_bytes() == p)) {
+        return None;
+    }
+    Some((
+        matches.destination_port.is_some(),
+        range,
+        name,
+        matches.tls.is_some(),
+        !protocols.is_empty(),
+    ))
+}

@@ -1,0 +1,369 @@
+//! Connections as bytes: one stream with its two buffers, and the two halves of an exchange.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::codec::fields::Fields;
+
+pub mod http1;
+pub mod http2;
+pub mod pump;
+
+/// Bytes gathered before a write is forced.
+const HIGH_WATER: usize = 64 * 1024;
+/// Data at least this long is written from where it lies.
+const DIRECT: usize = 8 * 1024;
+const BUFFER: usize = 16 * 1024;
+const BUFFER_MAX: usize = 64 * 1024;
+
+/// A byte stream: plain, plain with bytes that detection already read, or TLS of either side.
+pub enum Stream {
+    /// Plaintext.
+    Tcp(TcpStream),
+    /// TLS that we terminate.
+    Server(Box<tokio_rustls::server::TlsStream<Rewound>>),
+    /// TLS that we began.
+    Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+/// A socket whose first bytes were read by detection.
+pub struct Rewound {
+    prefix: Vec<u8>,
+    at: usize,
+    socket: TcpStream,
+}
+
+impl Rewound {
+    /// `prefix` is read again before the socket.
+    #[must_use]
+    pub fn new(prefix: Vec<u8>, socket: TcpStream) -> Self {
+        Self { prefix, at: 0, socket }
+    }
+}
+
+impl AsyncRead for Rewound {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let rest = this.prefix.get(this.at..).unwrap_or_default();
+        if rest.is_empty() {
+            return Pin::new(&mut this.socket).poll_read(cx, buf);
+        }
+        let n = rest.len().min(buf.remaining());
+        buf.put_slice(rest.get(..n).unwrap_or_default());
+        this.at += n;
+        if this.at == this.prefix.len() {
+            this.prefix = Vec::new();
+            this.at = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Rewound {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+macro_rules! each_stream {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut *$self {
+            Stream::Tcp($stream) => $call,
+            Stream::Server($stream) => $call,
+            Stream::Client($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each_stream!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each_stream!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_stream!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each_stream!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each_stream!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+impl Stream {
+    /// The socket below.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Server(tls) => &tls.get_ref().0.socket,
+            Self::Client(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether bytes cross the network encrypted.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        !matches!(self, Self::Tcp(_))
+    }
+}
+
+thread_local! {
+    /// Buffers of this worker that no connection needs at the moment: an idle connection holds none.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take_buffer() -> Vec<u8> {
+    SPARE
+        .with(|spare| spare.borrow_mut().pop())
+        .unwrap_or_else(|| Vec::with_capacity(BUFFER))
+}
+
+fn give_buffer(mut buffer: Vec<u8>) {
+    if buffer.capacity() == 0 || buffer.capacity() > BUFFER_MAX {
+        return;
+    }
+    buffer.clear();
+    SPARE.with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < 128 {
+            spare.push(buffer);
+        }
+    });
+}
+
+/// A stream with what was read and not yet used, and what is to be written.
+pub struct Wire {
+    /// The stream.
+    pub stream: Stream,
+    input: Vec<u8>,
+    used: usize,
+    output: Vec<u8>,
+    written: usize,
+    /// The peer will send nothing more.
+    pub ended: bool,
+    unflushed: bool,
+}
+
+impl Wire {
+    /// `input` was already read by detection.
+    #[must_use]
+    pub fn new(stream: Stream, input: Vec<u8>) -> Self {
+        Self {
+            stream,
+            input,
+            used: 0,
+            output: Vec::new(),
+            written: 0,
+            ended: false,
+            unflushed: false,
+        }
+    }
+
+    /// Bytes read and not used.
+    #[must_use]
+    pub fn input(&self) -> &[u8] {
+        self.input.get(self.used..).unwrap_or_default()
+    }
+
+    /// Uses up bytes of the input.
+    pub fn consume(&mut self, n: usize) {
+        self.used = (self.used + n).min(self.input.len());
+        if self.used == self.input.len() {
+            self.input.clear();
+            self.used = 0;
+        }
+    }
+
+    /// What is to be written next; append here.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        if self.output.capacity() == 0 {
+            self.output = take_buffer();
+        }
+        &mut self.output
+    }
+
+    /// Whether everything was written.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.output.len() == self.written && !self.unflushed
+    }
+
+    /// Gives empty buffers back; an idle connection costs none.
+    pub fn release(&mut self) {
+        if self.input.is_empty() {
+            give_buffer(std::mem::take(&mut self.input));
+            self.used = 0;
+        }
+        if self.output.is_empty() {
+            give_buffer(std::mem::take(&mut self.output));
+        }
+    }
+
+    /// Waits for bytes without holding a buffer meanwhile.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.stream {
+            Stream::Tcp(socket) if self.input.is_empty() => socket.poll_read_ready(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Reads once; 0 = the peer has ended.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() == 0 {
+            self.input = take_buffer();
+        }
+        if self.used > 0 && self.input.capacity() - self.input.len() < 4096 {
+            self.input.drain(..self.used);
+            self.used = 0;
+        }
+        if self.input.capacity() - self.input.len() < 4096 {
+            // A buffer that was filled once grows, so that big bodies take few reads.
+            self.input.reserve(BUFFER_MAX.saturating_sub(self.input.len()).max(BUFFER));
+        }
+        let n = ready!(tokio_util::io::poll_read_buf(
+            Pin::new(&mut self.stream),
+            cx,
+            &mut self.input
+        ))?;
+        self.ended |= n == 0;
+        Poll::Ready(Ok(n))
+    }
+
+    /// Writes everything that is due.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += n;
+            self.unflushed = true;
+        }
+        self.output.clear();
+        self.written = 0;
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is due and `data` behind it in one call where possible; the number of bytes of `data` taken.
+    fn poll_write_behind(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let due = self.output.get(self.written..).unwrap_or_default();
+            let due_len = due.len();
+            let n = if due.is_empty() {
+                ready!(Pin::new(&mut self.stream).poll_write(cx, data))?
+            } else {
+                let slices = [io::IoSlice::new(due), io::IoSlice::new(data)];
+                ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices))?
+            };
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            if n >= due_len {
+                self.output.clear();
+                self.written = 0;
+                if n > due_len {
+                    return Poll::Ready(Ok(n - due_len));
+                }
+            } else {
+                self.written += n;
+            }
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        give_buffer(std::mem::take(&mut self.input));
+        give_buffer(std::mem::take(&mut self.output));
+    }
+}
+
+/// Why a half of an exchange failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The connection ended or was reset.
+    Closed,
+    /// The peer broke the protocol.
+    Protocol,
+    /// HTTP/2: the stream was refused and not processed.
+    Refused,
+    /// HTTP/2: the stream was reset.
+    Reset,
+}
+
+impl From<io::Error> for Failure {
+    fn from(_: io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+/// What a body has next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Data, see [`Source::data`].
+    Data,
+    /// The end; trailers may follow by [`Source::trailers`].
+    End,
+}
+
+/// Where a body comes from.
+pub trait Source {
+    /// Gets data or the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Failure>>;
+    /// Data after [`Next::Data`].
+    fn data(&self) -> &[u8];
+    /// Uses up data.
+    fn consume(&mut self, n: usize);
+    /// Trailers after [`Next::End`].
+    fn trailers(&mut self) -> Option<Box<Fields>>;
+}
+
+/// Where a body goes.
+pub trait Sink {
+    /// Takes a part of `data`; it may stay in a buffer until [`Sink::poll_flush`].
+    fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Failure>>;
+    /// Ends the body.
+    fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), Failure>;
+    /// Writes what is buffered.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>>;
+}
