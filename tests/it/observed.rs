@@ -4,7 +4,7 @@
 //! `OBSERVED_WRITE=1` rewrites the list. Needs the mesh's binaries:
 //! `cargo build --bin sightline-proxy --bin sightline-controlplane`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -34,7 +34,13 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    let verdicts = runtime.block_on(run()).expect("the runner itself failed");
+    let verdicts = match runtime.block_on(run()) {
+        Ok(verdicts) => verdicts,
+        Err(error) => {
+            eprintln!("the runner itself failed: {error:#}");
+            std::process::exit(1);
+        }
+    };
     println!("{}", report(&verdicts));
     let list = Path::new(DATA).join("passing");
     let must: BTreeSet<String> = read_list(&std::fs::read_to_string(&list).unwrap_or_default());
