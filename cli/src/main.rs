@@ -30,7 +30,7 @@ struct Arguments {
 enum Command {
     /// Run a whole mesh on this machine: API server, control plane, gateway, console, sample shop, load.
     #[command(after_help = demo::EXAMPLES)]
-    Demo(demo::Options),
+    Demo(Box<demo::Options>),
     /// Show every process of a running mesh: its address, its log file.
     Status(status::Options),
     /// Print the version, the commit and its date.

@@ -104,7 +104,7 @@ mod tests {
             address,
             flag: "--gateway-address",
         };
-        let text = check(&[wanted.clone()]).unwrap_err().chain();
+        let text = check(std::slice::from_ref(&wanted)).unwrap_err().chain();
         for part in [
             address.port().to_string(),
             format!("process {}", std::process::id()),
@@ -113,6 +113,6 @@ mod tests {
             assert!(text.contains(&part), "{text} lacks {part}");
         }
         drop(held);
-        check(&[wanted]).unwrap();
+        check(std::slice::from_ref(&wanted)).unwrap();
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 
 fn table(status: &Status) -> String {
     let mut table = Table::new();
-    table.load_preset(NOTHING);
+    table.load_style(NOTHING);
     table.set_header(["PROCESS", "STATE", "PID", "RESTARTS", "ADDRESS", "LOG"]);
     for process in &status.processes {
         let state = match process.phase {

@@ -161,7 +161,7 @@ impl Supervisor {
                     self.processes.insert(name, process);
                 }
                 // The asker may have gone; the process runs all the same.
-                drop(done.send(started));
+                let _ = done.send(started);
             }
             Command::Stop {
                 stage,
@@ -277,7 +277,7 @@ impl Supervisor {
         let finished: Vec<Stopping> = finished;
         for stop in finished {
             // The asker may have gone.
-            drop(stop.done.send(()));
+            let _ = stop.done.send(());
         }
     }
 
