@@ -18,6 +18,7 @@ pub mod security;
 pub mod mesh_config;
 
 pub mod duration;
+mod grpc;
 pub mod host;
 pub mod problem;
 
@@ -25,6 +26,7 @@ mod parse;
 mod validate;
 mod yaml;
 
+pub use grpc::grpc_status;
 pub use object::{Meta, Object, Resource};
 pub use parse::{Parsed, parse_value, parse_yaml};
 pub use problem::{ObjectKey, Problem, Severity};

@@ -9,6 +9,25 @@
 mod node;
 mod world;
 
+mod index;
+mod problem;
+mod protocol;
+mod registry;
+mod scope;
+mod visible;
+
+mod bound;
+mod peer;
+mod policy;
+
+mod cluster;
+mod connection;
+mod route;
+
+mod gateway;
+mod inbound;
+mod outbound;
+
 mod analysis;
 
 pub use analysis::analyze;
@@ -26,6 +45,22 @@ pub type Problems = BTreeMap<ObjectKey, Vec<Problem>>;
 /// All configuration of one proxy, and what of the world could not be used for it and why.
 #[must_use]
 pub fn snapshot(world: &World, node: &ProxyNode) -> (Snapshot, Problems) {
-    let _ = (world, node);
-    (Snapshot::default(), Problems::new())
+    let index = world.index();
+    let mut findings = problem::Findings::default();
+    let mut out = Snapshot {
+        revision: world.snapshot_revision(node),
+        ..Snapshot::default()
+    };
+    match node.kind {
+        ProxyKind::Sidecar => {
+            outbound::build(world, index, node, &mut out, &mut findings);
+            inbound::build(world, index, node, &mut out);
+        }
+        ProxyKind::Router => gateway::build(world, index, node, &mut out, &mut findings),
+    }
+    let mut problems = findings.0;
+    for list in problems.values_mut() {
+        list.sort();
+    }
+    (out, problems)
 }

@@ -6,7 +6,10 @@ use std::sync::{Arc, OnceLock};
 use mesh_crd::mesh_config::MeshConfig;
 use mesh_crd::{Object, ObjectKey, Parsed, Problem};
 
-use crate::Problems;
+use sha2::{Digest, Sha256};
+
+use crate::index::Index;
+use crate::{Problems, ProxyNode};
 
 /// Everything known: objects by key, mesh settings, and the problems of objects that were refused.
 ///
@@ -16,7 +19,15 @@ pub struct World {
     objects: Arc<BTreeMap<ObjectKey, Arc<Object>>>,
     refused: Arc<Problems>,
     mesh: Arc<MeshConfig>,
-    revision: Arc<OnceLock<String>>,
+    cluster_id: Arc<str>,
+    derived: Arc<Derived>,
+}
+
+/// What follows from the objects, made when it is first asked for.
+#[derive(Debug, Default)]
+struct Derived {
+    revision: OnceLock<[u8; 32]>,
+    index: OnceLock<Index>,
 }
 
 impl World {
@@ -103,6 +114,44 @@ impl World {
     }
 
     fn changed(&mut self) {
-        self.revision = Arc::default();
+        self.derived = Arc::default();
+    }
+
+    /// Sets the cluster id that workloads are named with.
+    pub fn set_cluster_id(&mut self, id: &str) {
+        self.cluster_id = id.into();
+        self.changed();
+    }
+
+    pub(crate) fn cluster_id(&self) -> &str {
+        match self.cluster_id.as_ref() {
+            "" => "Kubernetes",
+            id => id,
+        }
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        self.derived.index.get_or_init(|| Index::build(self))
+    }
+
+    /// Hash of what every object and the mesh settings say, and of who asks.
+    pub(crate) fn snapshot_revision(&self, node: &ProxyNode) -> String {
+        let world = self.derived.revision.get_or_init(|| {
+            let mut hash = Sha256::new();
+            for (key, object) in self.objects.iter() {
+                hash.update(key.to_string());
+                hash.update([0]);
+                hash.update(&object.meta().revision);
+                hash.update([0]);
+            }
+            // Debug text is stable within one build, which is how long revisions are compared.
+            hash.update(format!("{:?}{}", self.mesh, self.cluster_id));
+            hash.finalize().into()
+        });
+        let mut hash = Sha256::new();
+        hash.update(world);
+        hash.update(format!("{node:?}"));
+        let bytes = hash.finalize();
+        bytes.iter().take(8).map(|b| format!("{b:02x}")).collect()
     }
 }

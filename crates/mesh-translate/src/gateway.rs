@@ -1,0 +1,248 @@
+//! A gateway: the servers of the Gateways that select it, with the VirtualServices bound to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mesh_crd::networking::gateway::{Gateway, Server};
+use mesh_crd::networking::labels_match;
+use mesh_crd::{ObjectKey, Resource, host};
+use mesh_model::listener::{ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource};
+use mesh_model::route::{Domain, Route, RouteTable, VirtualHost};
+use mesh_model::snapshot::Snapshot;
+
+use crate::World;
+use crate::bound::Bound;
+use crate::connection::{self, Place};
+use crate::index::Index;
+use crate::node::ProxyNode;
+use crate::outbound;
+use crate::policy::Client;
+use crate::problem::Findings;
+use crate::protocol::Protocol;
+use crate::registry::TargetPort;
+use crate::route::{self, RouteContext, is_catch_all};
+use crate::visible::Visible;
+
+/// A server of a Gateway that selects the proxy.
+struct Chosen<'a> {
+    gateway: &'a Resource<Gateway>,
+    server: &'a Server,
+    /// `namespace/name`.
+    name: String,
+    protocol: Protocol,
+}
+
+/// Adds listeners, tables, clusters and endpoints.
+pub(crate) fn build(
+    world: &World,
+    index: &Index,
+    node: &ProxyNode,
+    out: &mut Snapshot,
+    findings: &mut Findings,
+) {
+    let visible = Visible::to(world, index, node, None);
+    outbound::clusters(world, index, node, &visible.services, out);
+    let mut ports: BTreeMap<(u16, String), Vec<Chosen<'_>>> = BTreeMap::new();
+    for chosen in servers(index, node, findings) {
+        if let Ok(number) = u16::try_from(chosen.server.port.number) {
+            let bind = chosen.server.bind.clone();
+            ports.entry((number, bind)).or_default().push(chosen);
+        }
+    }
+    for ((number, bind), servers) in ports {
+        let target = target_port(index, node, number);
+        let ip = bind.parse().ok().or(node.gateway_bind).unwrap_or(node.address);
+        let address = SocketAddr::new(ip, target);
+        let table = table(world, index, node, &visible, &servers, (number, target), findings);
+        let name = format!("{ip}_{target}");
+        let http = connection::http(
+            world,
+            Place::Gateway,
+            format!("outbound_{name}"),
+            RouteSource::Named(table.name.clone()),
+        );
+        let listener = Listener {
+            address,
+            direction: Direction::Unspecified,
+            chains: vec![FilterChain {
+                name: name.clone(),
+                matches: ChainMatch::default(),
+                tls: None,
+                service: ConnectionService::Http(Box::new(http)),
+            }],
+            default_chain: None,
+            detection_timeout: None,
+            bind_to_port: true,
+            name,
+        };
+        out.routes.insert(table.name.clone(), Arc::new(table));
+        out.listeners.insert(listener.name.clone(), Arc::new(listener));
+    }
+}
+
+/// HTTP servers of Gateways that select this proxy, oldest Gateway first.
+fn servers<'a>(index: &'a Index, node: &ProxyNode, findings: &mut Findings) -> Vec<Chosen<'a>> {
+    let mut out = Vec::new();
+    for gateway in index.gateways() {
+        if !labels_match(&gateway.spec.selector, &node.labels) {
+            continue;
+        }
+        let key = ObjectKey::new("Gateway", &gateway.meta.namespace, &gateway.meta.name);
+        for (i, server) in gateway.spec.servers.iter().enumerate() {
+            match Protocol::by_name(&server.port.protocol) {
+                Some(protocol) if protocol.is_http() => out.push(Chosen {
+                    gateway,
+                    server,
+                    name: format!("{}/{}", gateway.meta.namespace, gateway.meta.name),
+                    protocol,
+                }),
+                _ => findings.unsupported(
+                    &key,
+                    format!("spec.servers[{i}].port.protocol"),
+                    &format!("servers of protocol {} are not served yet", server.port.protocol),
+                    "use HTTP until TLS servers are supported",
+                ),
+            }
+        }
+    }
+    out
+}
+
+/// Where a server port is on the pod: as the Service that selects the gateway says, else the same.
+fn target_port(index: &Index, node: &ProxyNode, number: u16) -> u16 {
+    index
+        .registry
+        .services
+        .iter()
+        .filter(|s| {
+            s.namespace == node.namespace && !s.selector.is_empty() && labels_match(&s.selector, &node.labels)
+        })
+        .find_map(|s| match s.port(number)?.target {
+            TargetPort::Number(target) => Some(target),
+            TargetPort::Named(_) => None,
+        })
+        .unwrap_or(number)
+}
+
+/// Rules of one host, with what the server says about it.
+#[derive(Default)]
+struct HostRoutes {
+    routes: Vec<Arc<Route>>,
+    require_tls: bool,
+}
+
+fn table(
+    world: &World,
+    index: &Index,
+    node: &ProxyNode,
+    visible: &Visible<'_>,
+    servers: &[Chosen<'_>],
+    (number, target): (u16, u16),
+    findings: &mut Findings,
+) -> RouteTable {
+    let mut hosts: BTreeMap<String, HostRoutes> = BTreeMap::new();
+    let mut oldest_first: Vec<&Arc<Bound>> = visible.bound.clone();
+    let age: BTreeMap<&ObjectKey, usize> = index.bound.iter().enumerate().map(|(i, b)| (&b.key, i)).collect();
+    oldest_first.sort_by_key(|b| age.get(&b.key).copied());
+    for bound in oldest_first {
+        // One VirtualService gives a host its rules once, through however many servers it comes.
+        let mut done: BTreeSet<String> = BTreeSet::new();
+        for chosen in servers.iter().filter(|c| bound.is_on(&c.name)) {
+            let common = intersection(chosen, bound);
+            if common.iter().all(|h| done.contains(h)) {
+                continue;
+            }
+            let gateways = [chosen.name.clone()];
+            let context = RouteContext {
+                world,
+                index,
+                client: Client {
+                    namespace: &node.namespace,
+                    labels: &node.labels,
+                },
+                gateways: &gateways,
+                port: number,
+                at_gateway: true,
+            };
+            let routes = route::routes(&context, bound, findings);
+            for name in common {
+                if routes.is_empty() || !done.insert(name.clone()) {
+                    continue;
+                }
+                let entry = hosts.entry(name).or_default();
+                entry.routes.extend(routes.iter().cloned());
+                entry.require_tls |= redirects(chosen);
+            }
+        }
+    }
+    for chosen in servers.iter().filter(|c| redirects(c)) {
+        for pattern in &chosen.server.hosts {
+            let name = pattern.rsplit('/').next().unwrap_or(pattern);
+            hosts.entry(name.to_ascii_lowercase()).or_default().require_tls = true;
+        }
+    }
+    RouteTable {
+        name: format!("http.{target}"),
+        virtual_hosts: virtual_hosts(hosts, number),
+    }
+}
+
+fn redirects(chosen: &Chosen<'_>) -> bool {
+    chosen.protocol.is_http() && chosen.server.tls.as_ref().is_some_and(|t| t.https_redirect)
+}
+
+fn virtual_hosts(hosts: BTreeMap<String, HostRoutes>, number: u16) -> Vec<Arc<VirtualHost>> {
+    let mut out: Vec<Arc<VirtualHost>> = hosts
+        .into_iter()
+        .map(|(name, mut host)| {
+            // Rules of different objects meet here; those that take everything go last.
+            host.routes.sort_by_key(|r| is_catch_all(&r.matches));
+            Arc::new(VirtualHost {
+                domains: vec![outbound::domain(&name)],
+                name: format!("{name}:{number}"),
+                routes: host.routes,
+                require_tls: host.require_tls,
+                include_attempt_count: true,
+            })
+        })
+        .collect();
+    if out.is_empty() {
+        out.push(Arc::new(VirtualHost {
+            name: format!("blackhole:{number}"),
+            domains: vec![Domain::Any],
+            ..VirtualHost::default()
+        }));
+    }
+    out
+}
+
+/// Hosts that both the server and the VirtualService have: of each pair the narrower.
+fn intersection(chosen: &Chosen<'_>, bound: &Bound) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for pattern in &chosen.server.hosts {
+        let (namespace, pattern) = pattern.split_once('/').unwrap_or(("*", pattern));
+        let allowed = match namespace {
+            "*" => true,
+            "." => bound.key.namespace == chosen.gateway.meta.namespace,
+            other => bound.key.namespace == other,
+        };
+        if !allowed {
+            continue;
+        }
+        let pattern = pattern.to_ascii_lowercase();
+        for name in &bound.hosts {
+            let narrower = if host::covers(&pattern, name) {
+                name
+            } else if host::covers(name, &pattern) {
+                &pattern
+            } else {
+                continue;
+            };
+            if !out.contains(narrower) {
+                out.push(narrower.clone());
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,281 @@
+//! A sidecar's inbound side: a listener for each workload port of the services that the workload is part of.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_crd::networking::labels_match;
+use mesh_crd::security::MutualTlsMode;
+use mesh_model::cluster::{
+    CertificateSource, Cluster, Discovery, Endpoint, Endpoints, PeerValidation, RootSource, UpstreamProtocol,
+};
+use mesh_model::listener::{
+    ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, Listener, RouteSource, TcpProxy,
+};
+use mesh_model::retry::{RetryOn, RetryPolicy};
+use mesh_model::route::{
+    Action, Domain, Forward, HeaderEdits, Route, RouteTable, VirtualHost, WeightedDestination,
+};
+use mesh_model::snapshot::Snapshot;
+
+use crate::World;
+use crate::cluster;
+use crate::connection::{self, Place};
+use crate::index::Index;
+use crate::node::ProxyNode;
+use crate::peer::PeerModes;
+use crate::policy::{self, Client, Effective};
+use crate::protocol::Protocol;
+use crate::registry::{MeshService, ServicePort, TargetPort};
+
+/// ALPN by which mesh peers are told from foreign TLS.
+const MESH_ALPN: &[&str] = &[
+    "istio",
+    "istio-peer-exchange",
+    "istio-http/1.0",
+    "istio-http/1.1",
+    "istio-h2",
+];
+/// Plain protocols that the first bytes tell.
+const PLAIN_HTTP: &[&str] = &["http/1.1", "h2c"];
+/// After this, a silent client of a TCP port is passed as plaintext.
+const DETECTION_TIMEOUT: Duration = Duration::from_millis(100);
+const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Adds listeners and clusters.
+pub(crate) fn build(world: &World, index: &Index, node: &ProxyNode, out: &mut Snapshot) {
+    let Some(application) = node.application else {
+        return;
+    };
+    let modes = PeerModes::of(world, index, &node.namespace, &node.labels);
+    for (port, (service, service_port)) in ports(world, index, node) {
+        let side = Inbound {
+            world,
+            index,
+            node,
+            service,
+            service_port,
+            port,
+        };
+        let cluster = side.cluster(application);
+        let listener = side.listener(modes.at(port), &cluster.name);
+        out.clusters.insert(cluster.name.clone(), Arc::new(cluster));
+        out.listeners.insert(listener.name.clone(), Arc::new(listener));
+    }
+}
+
+/// Workload ports with the service port that is served there; the oldest service has a port.
+fn ports<'a>(
+    world: &World,
+    index: &'a Index,
+    node: &ProxyNode,
+) -> BTreeMap<u16, (&'a MeshService, &'a ServicePort)> {
+    let pod = world
+        .pods()
+        .find(|p| p.meta.namespace == node.namespace && p.meta.name == node.name);
+    let labels = pod.map_or(&node.labels, |p| &p.meta.labels);
+    let mut out = BTreeMap::new();
+    for service in &index.registry.services {
+        let selected = service.namespace == node.namespace
+            && !service.selector.is_empty()
+            && labels_match(&service.selector, labels);
+        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+            let listed = port
+                .endpoints
+                .iter()
+                .find(|e| e.address.ip() == node.address)
+                .map(|e| e.address.port());
+            let by_selector = || match &port.target {
+                TargetPort::Number(n) => Some(*n),
+                TargetPort::Named(name) => pod?.spec.named_ports.get(name).copied(),
+            };
+            let target = listed.or_else(|| by_selector().filter(|_| selected));
+            if let Some(target) = target.filter(|t| *t != 0) {
+                out.entry(target).or_insert((service.as_ref(), port));
+            }
+        }
+    }
+    out
+}
+
+struct Inbound<'a> {
+    world: &'a World,
+    index: &'a Index,
+    node: &'a ProxyNode,
+    service: &'a MeshService,
+    service_port: &'a ServicePort,
+    port: u16,
+}
+
+impl Inbound<'_> {
+    fn cluster(&self, application: IpAddr) -> Cluster {
+        let mut cluster = cluster::base(self.world, format!("inbound|{}||", self.port));
+        cluster.discovery = Discovery::Static(Endpoints(vec![Endpoint {
+            address: SocketAddr::new(application, self.port),
+            healthy: true,
+            weight: 1,
+            priority: 0,
+            locality: String::new(),
+            mutual_tls: false,
+            workload: None,
+        }]));
+        cluster.protocol = if self.service_port.protocol.may_be_http() {
+            UpstreamProtocol::UseDownstream
+        } else {
+            UpstreamProtocol::Unspecified
+        };
+        cluster.service = Some(self.service.service_name());
+        // The service's own connection pool holds here too; nothing else of a DestinationRule does.
+        let client = Client {
+            namespace: &self.service.namespace,
+            labels: &self.node.labels,
+        };
+        if let Some(rule) = policy::lookup(self.world, self.index, client, self.service)
+            && let Some(pool) = Effective::of(rule, None, self.service_port.number).pool
+        {
+            cluster::limits(&mut cluster, pool);
+        }
+        cluster
+    }
+
+    fn listener(&self, mode: MutualTlsMode, cluster: &str) -> Listener {
+        let name = format!("{}_{}", self.node.address, self.port);
+        let protocol = self.service_port.protocol;
+        let mut chains = Vec::new();
+        let secure = mode != MutualTlsMode::Disable;
+        let plain = mode != MutualTlsMode::Strict;
+        if protocol.may_be_http() {
+            if secure {
+                chains.push(self.chain(&name, Kind::SecureHttp, mode, cluster));
+            }
+            if protocol == Protocol::Auto && secure {
+                chains.push(self.chain(&name, Kind::SecureTcp, mode, cluster));
+            }
+            if plain {
+                chains.push(self.chain(&name, Kind::PlainHttp, mode, cluster));
+            }
+        } else if secure {
+            chains.push(self.chain(&name, Kind::SecureTcp, mode, cluster));
+        }
+        if plain && !protocol.is_http() {
+            chains.push(self.chain(&name, Kind::PlainTcp, mode, cluster));
+        }
+        Listener {
+            address: SocketAddr::new(self.node.address, self.port),
+            direction: Direction::Inbound,
+            chains,
+            default_chain: None,
+            detection_timeout: (!protocol.is_http()).then_some(DETECTION_TIMEOUT),
+            bind_to_port: true,
+            name,
+        }
+    }
+
+    fn chain(&self, listener: &str, kind: Kind, mode: MutualTlsMode, cluster: &str) -> FilterChain {
+        let auto = self.service_port.protocol == Protocol::Auto;
+        let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let (suffix, tls, alpn) = match kind {
+            // An undeclared port tells HTTP from TCP by the peer's ALPN.
+            Kind::SecureHttp if auto => (
+                "mtls-http",
+                Some(true),
+                names(&["istio-http/1.0", "istio-http/1.1", "istio-h2"]),
+            ),
+            // STRICT answers any TLS with the mesh certificate.
+            Kind::SecureHttp if mode == MutualTlsMode::Strict => ("mtls-http", Some(true), Vec::new()),
+            Kind::SecureHttp => ("mtls-http", Some(true), names(MESH_ALPN)),
+            Kind::SecureTcp if mode == MutualTlsMode::Strict => ("mtls-tcp", Some(true), Vec::new()),
+            Kind::SecureTcp => ("mtls-tcp", Some(true), names(MESH_ALPN)),
+            Kind::PlainHttp if auto => ("http", Some(false), names(PLAIN_HTTP)),
+            Kind::PlainHttp => ("http", Some(false), Vec::new()),
+            // Foreign TLS goes through untouched.
+            Kind::PlainTcp => ("tcp", None, Vec::new()),
+        };
+        let service = match kind {
+            Kind::SecureHttp | Kind::PlainHttp => ConnectionService::Http(Box::new(connection::http(
+                self.world,
+                Place::Inbound,
+                format!("inbound_{listener}"),
+                RouteSource::Inline(Arc::new(self.table(cluster))),
+            ))),
+            Kind::SecureTcp | Kind::PlainTcp => ConnectionService::Tcp(TcpProxy {
+                stat_prefix: cluster.to_owned(),
+                clusters: vec![(cluster.to_owned(), 1)],
+                idle_timeout: Some(TCP_IDLE_TIMEOUT),
+                access_logs: connection::access_logs(self.world),
+            }),
+        };
+        let secure = matches!(kind, Kind::SecureHttp | Kind::SecureTcp);
+        FilterChain {
+            name: format!("{listener}-{suffix}"),
+            matches: ChainMatch {
+                tls,
+                application_protocols: alpn,
+                ..ChainMatch::default()
+            },
+            tls: secure.then(|| DownstreamTls {
+                certificates: vec![CertificateSource::Workload],
+                validation: PeerValidation {
+                    roots: RootSource::Mesh,
+                    subject_alt_names: Vec::new(),
+                },
+                require_client_certificate: true,
+                alpn: match kind {
+                    Kind::SecureHttp => names(&["h2", "http/1.1"]),
+                    _ => names(&["istio"]),
+                },
+            }),
+            service,
+        }
+    }
+
+    fn table(&self, cluster: &str) -> RouteTable {
+        let retry = RetryPolicy {
+            on: RetryOn {
+                reset_before_request: true,
+                ..RetryOn::default()
+            },
+            ..RetryPolicy::default()
+        };
+        let forward = Forward {
+            destinations: vec![WeightedDestination {
+                cluster: cluster.to_owned(),
+                weight: 1,
+                ..WeightedDestination::default()
+            }],
+            retry: Some(retry),
+            max_grpc_timeout: Some(Duration::ZERO),
+            ..Forward::default()
+        };
+        let route = Route {
+            name: "default".into(),
+            matches: crate::route::everything(),
+            action: Action::Forward(Box::new(forward)),
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            fault: None,
+            cors: None,
+            operation: Some(format!("{}:{}/*", self.service.host, self.service_port.number)),
+            origin: None,
+        };
+        RouteTable {
+            name: cluster.to_owned(),
+            virtual_hosts: vec![Arc::new(VirtualHost {
+                name: format!("inbound|http|{}", self.service_port.number),
+                domains: vec![Domain::Any],
+                routes: vec![Arc::new(route)],
+                require_tls: false,
+                include_attempt_count: false,
+            })],
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    SecureHttp,
+    SecureTcp,
+    PlainHttp,
+    PlainTcp,
+}
