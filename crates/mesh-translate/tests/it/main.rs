@@ -1,0 +1,5 @@
+//! Worlds in YAML to snapshots.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod basics;
+mod support;
