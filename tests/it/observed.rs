@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mesh_model::address::AddressBase;
+use mesh_stories::observed::better::expect_better;
 use mesh_stories::observed::case::Case;
 use mesh_stories::observed::children::Programs;
 use mesh_stories::observed::compare::compare;
@@ -75,8 +76,14 @@ fn main() {
 async fn run() -> anyhow::Result<Vec<Verdict>> {
     let start = Instant::now();
     let read = |name: &str| std::fs::read_to_string(Path::new(DATA).join(name));
-    let cases = chosen(Case::read_all(&read("cases.jsonl")?)?);
-    let must_name: BTreeMap<String, Vec<String>> = serde_json::from_str(&read("rejected-fields.json")?)?;
+    let mut cases = Case::read_all(&read("cases.jsonl")?)?;
+    let mut must_name: BTreeMap<String, Vec<String>> = serde_json::from_str(&read("rejected-fields.json")?)?;
+    expect_better(
+        &mut cases,
+        &serde_json::from_str(&read("better.json")?)?,
+        &mut must_name,
+    )?;
+    let cases = chosen(cases);
     let plan = plan(&read("fixture.yaml")?)?;
     let registry = Registry::start(&plan).await?;
     let (sending, others): (Vec<Case>, Vec<Case>) =
