@@ -74,7 +74,7 @@ impl Folder {
         self.0.join("loadgen-final.json")
     }
     fn lock_file(&self) -> PathBuf {
-        self.0.join("lock")
+        self.0.join("supervisor.lock")
     }
 
     /// Takes the folder for this process; the lock ends with it.

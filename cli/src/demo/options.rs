@@ -13,17 +13,23 @@ use crate::ports::Wanted;
 /// Shown below the flags.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  sightline demo                                  Console at http://127.0.0.1:20001, shop at http://127.0.0.1:8080/productpage
-  sightline demo --rps 200 --open                 More load, and the console in a browser
-  sightline demo --for 60s --data /tmp/mesh       One minute with its own history
-  sightline demo --no-load                        No load generator: make your own requests
-  sightline demo --data /tmp/second --address-base 127.65.0.0/16 --gateway-address 127.0.0.1:8081 \\
-      --console-address 127.0.0.1:20002 --api-address 127.0.0.1:15081 --discovery-address 127.0.0.1:16012 \\
+  The console at http://127.0.0.1:20001, the shop at http://127.0.0.1:8080/productpage:
+    sightline demo
+  More load, and the console in a browser:
+    sightline demo --rps 200 --open
+  One minute with a history of its own:
+    sightline demo --for 60s --data /tmp/mesh
+  No load but your own requests:
+    sightline demo --no-load
+  A second mesh beside the first (\\ continues the line):
+    sightline demo --data /tmp/second --address-base 127.65.0.0/16 \\
+      --gateway-address 127.0.0.1:8081 --console-address 127.0.0.1:20002 \\
+      --api-address 127.0.0.1:15081 --discovery-address 127.0.0.1:16012 \\
       --query-address 127.0.0.1:16019 --metrics-address 127.0.0.1:16014
-                                                  A second mesh beside the first
 
-A second start with the same data folder continues where the first one ended: history, edits and addresses stay.
-`sightline status` shows every process, address and log file.";
+A second start with the same data folder continues where the first one ended:
+history, edits and addresses stay. `sightline status` shows every process, its
+address and its log file.";
 
 /// Rates, ports, data folder, duration.
 #[derive(clap::Args)]
