@@ -20,6 +20,15 @@ pub(crate) fn decode(content_type: &str, body: &[u8]) -> Result<Decoded, Refusal
     let media = content_type.split(';').next().unwrap_or_default().trim();
     match media {
         "" | "application/json" | "*/*" => json(body),
+        "application/vnd.kubernetes.protobuf" => match crate::protobuf::decode(body) {
+            Ok(value) => Ok(Decoded {
+                value,
+                complaints: Vec::new(),
+            }),
+            Err(why) => Err(Refusal::bad_request(format!(
+                "the protobuf body cannot be read: {why}"
+            ))),
+        },
         "application/yaml" | "application/x-yaml" => yaml(body),
         other => Err(Refusal::unsupported_media_type(format!(
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, got {other:?}"

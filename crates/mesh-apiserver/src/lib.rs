@@ -24,6 +24,7 @@ mod object;
 mod openapi;
 mod patch;
 mod pki;
+mod protobuf;
 mod read;
 mod registry;
 mod reply;
