@@ -1,0 +1,145 @@
+//! Two accounts of the same requests: what the processes counted, and what the graph says.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use mesh_api::graph::{Edge, Graph};
+use mesh_testkit::Samples;
+use serde_json::Value;
+
+use crate::demo::Place;
+
+/// Sample processes and their node ids are `default/NAME`.
+pub(crate) const SHOP: &[(&str, &str)] = &[
+    ("productpage", "v1"),
+    ("details", "v1"),
+    ("reviews", "v1"),
+    ("reviews", "v2"),
+    ("reviews", "v3"),
+    ("ratings", "v1"),
+];
+
+const GATEWAY: &str = "istio-system/istio-ingressgateway";
+const OUTSIDE: &str = "unknown";
+
+/// What each sample process says that it received, by node id; processes without requests are left out.
+pub(crate) async fn received(place: &Place) -> Result<BTreeMap<String, u64>> {
+    let mut received = BTreeMap::new();
+    for (service, version) in SHOP {
+        let name = format!("{service}-{version}");
+        let samples = Samples::parse(&place.counters(&name).await?)?;
+        let count = samples.sum(
+            "shop_requests_received_total",
+            &[("service", service), ("version", version)],
+        );
+        if count > 0 {
+            received.insert(format!("default/{name}"), count);
+        }
+    }
+    Ok(received)
+}
+
+/// What a load generator sent, and what came back by status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) sent: u64,
+    pub(crate) responses: BTreeMap<String, u64>,
+}
+
+impl Sent {
+    /// From the final counts that it leaves.
+    pub(crate) fn read(path: &std::path::Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let value: Value = serde_json::from_str(&text)?;
+        let responses = value["responses"].as_object().context("no responses")?;
+        Ok(Self {
+            sent: value["sent"].as_u64().context("no sent")?,
+            responses: responses
+                .iter()
+                .map(|(status, count)| (status.clone(), count.as_u64().unwrap_or_default()))
+                .collect(),
+        })
+    }
+}
+
+/// Everything in which the graph differs from the processes' own counts; empty when it is the truth.
+pub(crate) fn differences(graph: &Graph, sent: &Sent, received: &BTreeMap<String, u64>) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut compare = |what: String, graph: u64, truth: u64| {
+        if graph != truth {
+            differences.push(format!("{what}: the graph says {graph}, it was {truth}"));
+        }
+    };
+    let entering: Vec<&Edge> = graph.edges.iter().filter(|edge| edge.source == OUTSIDE).collect();
+    compare(
+        "requests from outside".to_owned(),
+        sum(&entering, |edge| edge.requests),
+        sent.sent,
+    );
+    for status in sent
+        .responses
+        .keys()
+        .chain(entering.iter().flat_map(|edge| edge.codes.keys()))
+    {
+        compare(
+            format!("answers {status} to the outside"),
+            sum(&entering, |edge| {
+                edge.codes.get(status).copied().unwrap_or_default()
+            }),
+            sent.responses.get(status).copied().unwrap_or_default(),
+        );
+    }
+    let leaving: Vec<&Edge> = graph.edges.iter().filter(|edge| edge.source == GATEWAY).collect();
+    compare(
+        "requests through the gateway".to_owned(),
+        sum(&leaving, |edge| edge.requests),
+        sent.sent,
+    );
+    let mut arrived: BTreeMap<&str, u64> = BTreeMap::new();
+    for edge in graph
+        .edges
+        .iter()
+        .filter(|edge| edge.target.starts_with("default/"))
+    {
+        *arrived.entry(edge.target.as_str()).or_default() += edge.attempts;
+    }
+    for node in received.keys().map(String::as_str).chain(arrived.keys().copied()) {
+        compare(
+            format!("requests at {node}"),
+            arrived.get(node).copied().unwrap_or_default(),
+            received.get(node).copied().unwrap_or_default(),
+        );
+    }
+    for edge in &graph.edges {
+        let name = format!("{} -> {}", edge.source, edge.target);
+        compare(
+            format!("codes of {name}"),
+            edge.codes.values().sum(),
+            edge.requests,
+        );
+        compare(
+            format!("routes of {name}"),
+            edge.routes.iter().map(|route| route.requests).sum(),
+            edge.requests,
+        );
+    }
+    differences.sort();
+    differences.dedup();
+    differences
+}
+
+fn sum(edges: &[&Edge], count: impl Fn(&Edge) -> u64) -> u64 {
+    edges.iter().map(|edge| count(edge)).sum()
+}
+
+/// The edges, one a line, for a test that fails.
+pub(crate) fn table(graph: &Graph) -> String {
+    let mut text = format!("{} to {}, known until {}\n", graph.from, graph.to, graph.as_of);
+    for edge in &graph.edges {
+        text.push_str(&format!(
+            "{} -> {} ({}): {} requests, {} attempts, codes {:?}, flags {:?}\n",
+            edge.source, edge.target, edge.service, edge.requests, edge.attempts, edge.codes, edge.flags
+        ));
+    }
+    text
+}
