@@ -1,10 +1,12 @@
 //! The model as Envoy v3 resources. Equal inputs give equal bytes.
 
 mod cluster;
+pub(crate) use cluster::DEFAULT_IDLE;
 mod http;
 mod listener;
 mod log;
 mod route;
+pub(crate) use route::RETRY_ON;
 mod tls;
 
 use mesh_model::cluster::{Cluster, Endpoints};

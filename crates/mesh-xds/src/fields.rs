@@ -145,12 +145,14 @@ fn follow(
             depth + 1,
         ),
         Rule::Map(inner) => {
-            let (key, value) = entry(field.bytes).ok_or_else(|| Invalid::new(here(), "is not a valid map"))?;
+            let (key, value) =
+                entry(field.bytes).ok_or_else(|| Invalid::new(here(), "is not a valid map"))?;
             let path = format!("{path}.{}[{key:?}]", known.name);
             walk(inner, value, &path, ignored, depth + 1)
         }
         Rule::MapAny(types) => {
-            let (key, value) = entry(field.bytes).ok_or_else(|| Invalid::new(here(), "is not a valid map"))?;
+            let (key, value) =
+                entry(field.bytes).ok_or_else(|| Invalid::new(here(), "is not a valid map"))?;
             let path = format!("{path}.{}[{key:?}]", known.name);
             any(types, value, &path, ignored, depth)
         }
@@ -252,10 +254,7 @@ fn filter(
         return Ok(());
     }
     let Some(config) = config else {
-        return Err(Invalid::new(
-            format!("{path}({name})"),
-            "has no typed_config",
-        ));
+        return Err(Invalid::new(format!("{path}({name})"), "has no typed_config"));
     };
     let known = open_any(config).is_some_and(|(t, _)| filters.types.iter().any(|m| m.name == t));
     if !known {

@@ -34,10 +34,7 @@ const ISTIO_JSON: &[(&str, &str)] = &[
     ("bytes_received", "%BYTES_RECEIVED%"),
     ("bytes_sent", "%BYTES_SENT%"),
     ("duration", "%DURATION%"),
-    (
-        "upstream_service_time",
-        "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
-    ),
+    ("upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"),
     ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
     ("user_agent", "%REQ(USER-AGENT)%"),
     ("request_id", "%REQ(X-REQUEST-ID)%"),
@@ -52,10 +49,7 @@ const ISTIO_JSON: &[(&str, &str)] = &[
 
 /// Our keys beside Istio's, as far as an operator of Envoy can say them.
 const OUR_JSON: &[(&str, &str)] = &[
-    (
-        "virtual_service",
-        "%METADATA(ROUTE:sightline:virtual_service)%",
-    ),
+    ("virtual_service", "%METADATA(ROUTE:sightline:virtual_service)%"),
     ("route", "%METADATA(ROUTE:sightline:route)%"),
     ("match", "%METADATA(ROUTE:sightline:match)%"),
     ("attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),

@@ -102,9 +102,7 @@ pub(crate) fn get_struct<'a>(fields: &'a Struct, key: &str) -> Option<&'a Struct
     }
 }
 
-pub(crate) fn metadata(
-    entries: impl IntoIterator<Item = (&'static str, Struct)>,
-) -> Option<core::Metadata> {
+pub(crate) fn metadata(entries: impl IntoIterator<Item = (&'static str, Struct)>) -> Option<core::Metadata> {
     let filter_metadata: std::collections::HashMap<String, Struct> =
         entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     (!filter_metadata.is_empty()).then(|| core::Metadata {

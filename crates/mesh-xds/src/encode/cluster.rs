@@ -154,12 +154,13 @@ fn metadata(from: &Cluster) -> Option<core::Metadata> {
         };
         ("istio", pb::structure([("services".to_owned(), list)]))
     });
-    let unspecified = (from.protocol == UpstreamProtocol::Unspecified && http_options(from).is_some()).then(|| {
-        (
-            METADATA_KEY,
-            pb::structure([("protocol".to_owned(), pb::text("unspecified"))]),
-        )
-    });
+    let unspecified =
+        (from.protocol == UpstreamProtocol::Unspecified && http_options(from).is_some()).then(|| {
+            (
+                METADATA_KEY,
+                pb::structure([("protocol".to_owned(), pb::text("unspecified"))]),
+            )
+        });
     pb::metadata(service.into_iter().chain(unspecified))
 }
 
@@ -186,7 +187,8 @@ fn transport(from: &Cluster, to: &mut envoy::Cluster) {
 
 fn http_options(from: &Cluster) -> Option<pb::upstream_http::HttpProtocolOptions> {
     let common = core::HttpProtocolOptions {
-        idle_timeout: (from.idle_timeout != Some(DEFAULT_IDLE)).then(|| pb::duration_or_zero(from.idle_timeout)),
+        idle_timeout: (from.idle_timeout != Some(DEFAULT_IDLE))
+            .then(|| pb::duration_or_zero(from.idle_timeout)),
         max_requests_per_connection: from.max_requests_per_connection.map(number),
         ..core::HttpProtocolOptions::default()
     };
@@ -200,23 +202,23 @@ fn http_options(from: &Cluster) -> Option<pb::upstream_http::HttpProtocolOptions
         })
     };
     let protocol = match from.protocol {
-        UpstreamProtocol::Http1 | UpstreamProtocol::Unspecified => {
-            explicit(options::explicit_http_config::ProtocolConfig::HttpProtocolOptions(
+        UpstreamProtocol::Http1 | UpstreamProtocol::Unspecified => explicit(
+            options::explicit_http_config::ProtocolConfig::HttpProtocolOptions(
                 core::Http1ProtocolOptions::default(),
-            ))
-        }
+            ),
+        ),
         UpstreamProtocol::Http2 => explicit(
             options::explicit_http_config::ProtocolConfig::Http2ProtocolOptions(
                 core::Http2ProtocolOptions::default(),
             ),
         ),
-        UpstreamProtocol::UseDownstream => options::UpstreamProtocolOptions::UseDownstreamProtocolConfig(
-            options::UseDownstreamHttpConfig {
+        UpstreamProtocol::UseDownstream => {
+            options::UpstreamProtocolOptions::UseDownstreamProtocolConfig(options::UseDownstreamHttpConfig {
                 http_protocol_options: Some(core::Http1ProtocolOptions::default()),
                 http2_protocol_options: Some(core::Http2ProtocolOptions::default()),
                 ..options::UseDownstreamHttpConfig::default()
-            },
-        ),
+            })
+        }
     };
     Some(pb::upstream_http::HttpProtocolOptions {
         common_http_protocol_options: (!nothing_said).then_some(common),

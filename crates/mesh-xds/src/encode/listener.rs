@@ -74,7 +74,9 @@ fn metadata<'a>(chains: impl Iterator<Item = &'a FilterChain>) -> Option<core::M
             continue;
         };
         if let RouteSource::ByAuthorityPort { tables, fallback } = &http.routes {
-            let tables = tables.iter().map(|(port, table)| (port.to_string(), pb::text(table)));
+            let tables = tables
+                .iter()
+                .map(|(port, table)| (port.to_string(), pb::text(table)));
             fields.push((
                 "http_proxy".to_owned(),
                 pb::nested([

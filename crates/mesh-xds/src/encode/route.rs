@@ -333,7 +333,9 @@ fn hash_policy(from: &HashSource) -> route_action::HashPolicy {
                 })
                 .collect(),
         }),
-        HashSource::SourceIp => PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true }),
+        HashSource::SourceIp => {
+            PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true })
+        }
         HashSource::Query(name) => PolicySpecifier::QueryParameter(QueryParameter { name: name.clone() }),
     };
     route_action::HashPolicy {

@@ -67,9 +67,10 @@ fn common(
             CertificateSource::None => {}
             CertificateSource::Workload => to.tls_certificate_sds_secret_configs.push(secret("default")),
             CertificateSource::Secret(name) => to.tls_certificate_sds_secret_configs.push(secret(name)),
-            CertificateSource::Files { chain, key } => to
-                .tls_certificates
-                .push(certificate(Specifier::Filename(chain.clone()), Specifier::Filename(key.clone()))),
+            CertificateSource::Files { chain, key } => to.tls_certificates.push(certificate(
+                Specifier::Filename(chain.clone()),
+                Specifier::Filename(key.clone()),
+            )),
             CertificateSource::Inline { chain, key } => to.tls_certificates.push(certificate(
                 Specifier::InlineString(chain.clone()),
                 Specifier::InlineString(key.clone()),
@@ -130,7 +131,11 @@ fn validation_context(from: &PeerValidation) -> Option<ValidationContextType> {
 }
 
 fn san(name: &str) -> tls::SubjectAltNameMatcher {
-    let kind = if name.contains("://") { SanType::Uri } else { SanType::Dns };
+    let kind = if name.contains("://") {
+        SanType::Uri
+    } else {
+        SanType::Dns
+    };
     tls::SubjectAltNameMatcher {
         san_type: kind.into(),
         matcher: Some(matcher::StringMatcher {

@@ -1,6 +1,8 @@
 //! The table itself. A test compares every name and number with Envoy's descriptors.
 
-use super::Rule::{Any, Filters as Filtered, Honoured, Ignored, List, Map, MapAny, Message as Is, OffOnly, Refused};
+use super::Rule::{
+    Any, Filters as Filtered, Honoured, Ignored, List, Map, MapAny, Message as Is, OffOnly, Refused,
+};
 use super::{Field, Filters, Message};
 
 macro_rules! message {
@@ -242,7 +244,10 @@ static LISTENER_FILTERS: Filters = Filters {
     config: 3,
     disabled: 0,
     types: &[&TLS_INSPECTOR, &HTTP_INSPECTOR],
-    native: &[("envoy.filters.listener.original_dst", "the original destination is read where the platform has it")],
+    native: &[(
+        "envoy.filters.listener.original_dst",
+        "the original destination is read where the platform has it",
+    )],
 };
 message!(TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" {
     1 enable_ja3_fingerprinting Ignored("no fingerprints are taken"); 2 initial_read_buffer_size Ignored(BUFFERS);
@@ -253,8 +258,14 @@ static NETWORK_FILTERS: Filters = Filters {
     disabled: 0,
     types: &[&HCM, &TCP_PROXY],
     native: &[
-        ("istio.metadata_exchange", "peers are told by certificate and endpoint metadata"),
-        ("envoy.filters.network.metadata_exchange", "peers are told by certificate and endpoint metadata"),
+        (
+            "istio.metadata_exchange",
+            "peers are told by certificate and endpoint metadata",
+        ),
+        (
+            "envoy.filters.network.metadata_exchange",
+            "peers are told by certificate and endpoint metadata",
+        ),
         ("istio.stats", "Istio's metrics are counted natively"),
     ],
 };
@@ -303,12 +314,18 @@ static HTTP_FILTERS: Filters = Filters {
     disabled: 7,
     types: &[&ROUTER, &HTTP_FAULT, &CORS_FILTER],
     native: &[
-        ("istio.metadata_exchange", "peers are told by certificate and endpoint metadata"),
+        (
+            "istio.metadata_exchange",
+            "peers are told by certificate and endpoint metadata",
+        ),
         ("istio.stats", "Istio's metrics are counted natively"),
         ("istio.alpn", "ALPN is chosen by the cluster"),
         ("istio_authn", "the peer's identity is known natively"),
         ("envoy.filters.http.grpc_stats", "gRPC is counted natively"),
-        ("envoy.filters.http.stateful_session", "no persistent session is configured by it alone"),
+        (
+            "envoy.filters.http.stateful_session",
+            "no persistent session is configured by it alone",
+        ),
     ],
 };
 message!(ROUTER = "envoy.extensions.filters.http.router.v3.Router" {
@@ -464,8 +481,14 @@ static CLUSTER_FILTERS: Filters = Filters {
     disabled: 0,
     types: &[],
     native: &[
-        ("istio.metadata_exchange", "peers are told by certificate and endpoint metadata"),
-        ("envoy.filters.network.upstream.metadata_exchange", "peers are told by certificate and endpoint metadata"),
+        (
+            "istio.metadata_exchange",
+            "peers are told by certificate and endpoint metadata",
+        ),
+        (
+            "envoy.filters.network.upstream.metadata_exchange",
+            "peers are told by certificate and endpoint metadata",
+        ),
     ],
 };
 message!(EDS_CONFIG = "envoy.config.cluster.v3.Cluster.EdsClusterConfig" { 1 eds_config Is(&CONFIG_SOURCE); 2 service_name Honoured; });
