@@ -30,3 +30,13 @@ pub use grpc::grpc_status;
 pub use object::{Meta, Object, Resource};
 pub use parse::{Parsed, parse_value, parse_yaml};
 pub use problem::{ObjectKey, Problem, Severity};
+
+/// Line and column (from 1) of a field path in a text, or of the nearest part around it; `None`s if the text
+/// cannot be read. For problems that were found outside this crate.
+#[must_use]
+pub fn locate(text: &str, field: &str) -> (Option<u32>, Option<u32>) {
+    yaml::read(text).map_or((None, None), |document| {
+        let (line, column) = document.locate(field);
+        (Some(line), Some(column))
+    })
+}
