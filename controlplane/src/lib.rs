@@ -1,1 +1,32 @@
 //! Watches, pushes configuration, signs certificates, gathers telemetry, answers queries.
+//!
+//! A change walks `watch` -> `index` (one owner) -> `mesh_translate` -> `publish` -> `session` -> `discovery`.
+//! A fact walks `gather` -> the history and `live` -> `fold` -> `query`.
+//! `publish`, `session`, `fold` and the index's state are pure; the rooms around them do the I/O.
+
+pub mod options;
+pub mod run;
+
+mod listen;
+
+mod index;
+mod watch;
+
+mod publish;
+mod session;
+
+mod discovery;
+mod proxies;
+
+mod auth;
+mod ca;
+mod status;
+
+mod fold;
+mod gather;
+mod live;
+
+mod metrics;
+mod query;
+
+mod clock;

@@ -1,0 +1,142 @@
+//! The query API: every route of `mesh_api` that names the control plane.
+//!
+//! TLS and a bearer token that the API server accepts; the answers are the types of `mesh_api`.
+
+mod config;
+mod graph;
+mod mesh;
+mod time;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use mesh_api::error::ApiError;
+use mesh_store::History;
+use tokio::sync::{Semaphore, watch};
+
+use crate::auth::{Authenticator, Denied, bearer};
+use crate::index::Generation;
+use crate::live::Live;
+use crate::proxies::Proxies;
+use crate::status::Judged;
+
+/// Largest body, bytes.
+const MAX_BODY: usize = 1 << 20;
+/// Event streams at the same time.
+pub(crate) const MAX_STREAMS: usize = 64;
+
+/// What the handlers read.
+#[derive(Clone)]
+pub(crate) struct Query {
+    pub(crate) authenticator: Authenticator,
+    pub(crate) worlds: watch::Receiver<Option<Arc<Generation>>>,
+    pub(crate) judged: watch::Receiver<Judged>,
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) streams: Arc<Semaphore>,
+}
+
+/// The routes.
+pub(crate) fn router(query: Query) -> Router {
+    Router::new()
+        .route("/api/graph", get(graph::graph))
+        .route("/api/graph/stream", get(graph::stream))
+        .route("/api/series", get(graph::series))
+        .route("/api/objects", get(config::objects))
+        .route("/api/analyze", post(config::analyze))
+        .route("/api/propagation", get(config::propagation))
+        .route("/api/proxies", get(mesh::proxies))
+        .route("/api/status", get(mesh::status))
+        .fallback(async || Failure::new(StatusCode::NOT_FOUND, "there is no such route"))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::from_fn_with_state(query.clone(), authenticate))
+        .with_state(query)
+}
+
+async fn authenticate(State(query): State<Query>, request: Request, next: Next) -> Response {
+    let header = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .map(str::to_owned);
+    let user = match bearer(header.as_deref()) {
+        Ok(token) => query.authenticator.user(token, &[]).await,
+        Err(denied) => Err(denied),
+    };
+    match user {
+        Ok(_) => next.run(request).await,
+        Err(denied) => {
+            let status = match denied {
+                Denied::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                Denied::Anonymous | Denied::Token(_) => StatusCode::UNAUTHORIZED,
+            };
+            let mut failure = Failure::new(status, denied.to_string());
+            failure.remedy = Some("send Authorization: Bearer with a token of the Kubernetes API".into());
+            failure.into_response()
+        }
+    }
+}
+
+impl Query {
+    fn generation(&self) -> Result<Arc<Generation>, Failure> {
+        self.worlds.borrow().clone().ok_or_else(|| {
+            let mut failure = Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the configuration has not been read yet",
+            );
+            failure.remedy = Some("wait until /ready on the metrics port answers 200".into());
+            failure
+        })
+    }
+}
+
+/// An error answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: StatusCode,
+    message: String,
+    remedy: Option<String>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            remedy: None,
+        }
+    }
+
+    fn bad(message: impl Into<String>, remedy: &str) -> Self {
+        let mut failure = Self::new(StatusCode::BAD_REQUEST, message);
+        failure.remedy = Some(remedy.into());
+        failure
+    }
+}
+
+impl From<mesh_store::Error> for Failure {
+    fn from(error: mesh_store::Error) -> Self {
+        let mut failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+        failure.remedy = Some("see /api/status; the last ten minutes can still be asked for".into());
+        failure
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let request_id = format!("{:016x}", rand::random::<u64>());
+        tracing::info!(%request_id, status = self.status.as_u16(), message = %self.message, "query refused");
+        let body = ApiError {
+            message: self.message,
+            remedy: self.remedy,
+            request_id,
+        };
+        (self.status, Json(body)).into_response()
+    }
+}

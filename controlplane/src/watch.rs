@@ -1,0 +1,170 @@
+//! Watches every kind that the mesh reads and hands changes to the index.
+//!
+//! A list counts only when it is complete; a kind that the server does not have counts as an empty one until it
+//! appears. Objects travel as JSON, so a malformed one is the parser's problem, never the watch's.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use kube::api::{Api, DynamicObject, TypeMeta};
+use kube::core::ApiResource;
+use kube::runtime::watcher::{self, Event};
+use mesh_crd::kinds;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// Time before a watch that failed begins again, doubled up to the last.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
+/// How often a kind that the server does not have is asked for.
+const ABSENT: Duration = Duration::from_secs(30);
+
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Watched {
+    pub(crate) kind: &'static str,
+    pub(crate) resource: ApiResource,
+    /// One of Istio's kinds, or one of Kubernetes'.
+    pub(crate) configuration: bool,
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Change {
+    /// All objects of a kind.
+    Listed(&'static str, Vec<Value>),
+    /// A new or changed object.
+    Applied(&'static str, Value),
+    /// An object is gone.
+    Deleted(&'static str, String, String),
+}
+
+/// Every kind that is watched.
+pub(crate) fn kinds() -> Vec<Watched> {
+    let core = [
+        ("", "Service", "services"),
+        ("discovery.k8s.io", "EndpointSlice", "endpointslices"),
+        ("", "Pod", "pods"),
+        ("", "Namespace", "namespaces"),
+    ];
+    let core = core.map(|(group, kind, plural)| watched(group, "v1", kind, plural, false));
+    let istio = kinds::ALL
+        .iter()
+        .map(|k| watched(k.group, k.storage_version, k.kind, k.plural, true));
+    core.into_iter().chain(istio).collect()
+}
+
+fn watched(group: &str, version: &str, kind: &'static str, plural: &str, configuration: bool) -> Watched {
+    let api_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    Watched {
+        kind,
+        resource: ApiResource {
+            group: group.into(),
+            version: version.into(),
+            api_version,
+            kind: kind.into(),
+            plural: plural.into(),
+        },
+        configuration,
+    }
+}
+
+/// Watches one kind until nobody listens.
+pub(crate) async fn run(client: kube::Client, watched: Watched, changes: mpsc::Sender<Change>) {
+    let mut pause = BACKOFF[0];
+    loop {
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &watched.resource);
+        let stream = watcher::watcher(api, watcher::Config::default());
+        match follow(stream, &watched, &changes).await {
+            Ended::Deaf => return,
+            Ended::Absent => {
+                if changes
+                    .send(Change::Listed(watched.kind, Vec::new()))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+                tokio::time::sleep(ABSENT).await;
+            }
+            Ended::Failed { listed } => {
+                pause = if listed {
+                    BACKOFF[0]
+                } else {
+                    (pause * 2).min(BACKOFF[1])
+                };
+                // Jitter, so that all kinds do not list at once after an outage.
+                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            }
+        }
+    }
+}
+
+enum Ended {
+    Deaf,
+    Absent,
+    Failed { listed: bool },
+}
+
+async fn follow(
+    stream: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
+    watched: &Watched,
+    changes: &mpsc::Sender<Change>,
+) -> Ended {
+    futures::pin_mut!(stream);
+    let mut listing = Vec::new();
+    let mut listed = false;
+    while let Some(event) = stream.next().await {
+        let change = match event {
+            Ok(Event::Init) => {
+                listing.clear();
+                continue;
+            }
+            Ok(Event::InitApply(object)) => {
+                listing.extend(json(object, watched));
+                continue;
+            }
+            Ok(Event::InitDone) => {
+                listed = true;
+                Some(Change::Listed(watched.kind, std::mem::take(&mut listing)))
+            }
+            Ok(Event::Apply(object)) => json(object, watched).map(|o| Change::Applied(watched.kind, o)),
+            Ok(Event::Delete(object)) => Some(Change::Deleted(
+                watched.kind,
+                object.metadata.namespace.unwrap_or_default(),
+                object.metadata.name.unwrap_or_default(),
+            )),
+            Err(error) if is_absent(&error) => return Ended::Absent,
+            Err(error) => {
+                tracing::warn!(kind = watched.kind, %error, "watch ended, it begins again");
+                return Ended::Failed { listed };
+            }
+        };
+        if let Some(change) = change {
+            if changes.send(change).await.is_err() {
+                return Ended::Deaf;
+            }
+        }
+    }
+    Ended::Failed { listed }
+}
+
+fn is_absent(error: &watcher::Error) -> bool {
+    matches!(
+        error,
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404
+    )
+}
+
+/// List items do not repeat their kind; who last wrote which field is of no use here.
+fn json(mut object: DynamicObject, watched: &Watched) -> Option<Value> {
+    object.types = Some(TypeMeta {
+        api_version: watched.resource.api_version.clone(),
+        kind: watched.resource.kind.clone(),
+    });
+    object.metadata.managed_fields = None;
+    serde_json::to_value(object).ok()
+}
