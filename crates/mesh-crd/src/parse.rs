@@ -3,12 +3,16 @@
 mod core_kinds;
 mod metadata;
 
+pub(crate) use metadata::is_dns_label;
+
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::kinds::{self, Kind};
 use crate::object::{Meta, Object, Resource, Untyped};
-use crate::problem::{ObjectKey, Problem, Severity, code};
+use crate::problem::{ObjectKey, Problem};
 use crate::schema::{self, Reason};
 use crate::{validate, yaml};
 
@@ -169,7 +173,12 @@ fn istio_object(
         })),
     };
     if let Some(object) = &object {
-        validate::object(object, problems);
+        let mut found = Vec::new();
+        validate::object(object, &mut found);
+        // What the schema says about a field is said once.
+        let told: BTreeSet<&str> = problems.iter().map(|p| p.field.as_str()).collect();
+        found.retain(|p| !told.contains(p.field.as_str()));
+        problems.extend(found);
     }
     object
 }
@@ -224,13 +233,4 @@ fn remedy(reason: Reason, field: &str) -> String {
         Reason::Duplicate => "remove or rename the repeated entry".into(),
         Reason::Exclusive => "keep one of them".into(),
     }
-}
-
-/// A problem that does not stop the object.
-pub(crate) fn warning(
-    field: impl Into<String>,
-    message: impl Into<String>,
-    remedy: impl Into<String>,
-) -> Problem {
-    Problem::new(code::SCHEMA_WARNING, Severity::Warning, field, message, remedy)
 }

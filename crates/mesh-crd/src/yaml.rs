@@ -12,6 +12,8 @@ use crate::problem::{Problem, Severity, code};
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// Deepest nesting.
 pub(crate) const MAX_DEPTH: usize = 64;
+/// For [`MAX_DEPTH`] levels of the reader without optimisation, several times over.
+const STACK_BYTES: usize = 16 << 20;
 
 /// A text that was read.
 #[derive(Debug)]
@@ -35,15 +37,40 @@ pub(crate) fn read(text: &str) -> Result<Document, Box<Problem>> {
             "split it into several objects",
         )));
     }
+    // The reader recurses with large frames; the callers' stacks may be small.
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, || read_here(text))
+            .map_err(|error| Box::new(exhausted(&error.to_string())))?
+            .join()
+            .unwrap_or_else(|_| Err(Box::new(exhausted("the reader failed"))))
+    })
+}
+
+fn exhausted(reason: &str) -> Problem {
+    Problem::new(
+        code::TEXT,
+        Severity::Error,
+        "",
+        format!("the text cannot be read: {reason}"),
+        "try again, or shorten it",
+    )
+}
+
+fn read_here(text: &str) -> Result<Document, Box<Problem>> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
             max_events: 200_000,
             max_nodes: 100_000,
             max_aliases: 1_000,
             max_anchors: 1_000,
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
+        // `y`, `on` and the like stay text: booleans are true and false.
+        strict_booleans: true,
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, options)

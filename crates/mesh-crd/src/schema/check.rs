@@ -146,7 +146,14 @@ impl Checker {
         }
         for rule in &schema.rules {
             if !(rule.holds)(value) {
+                let convertible = value
+                    .as_str()
+                    .is_none_or(|t| t.starts_with('-') || crate::duration::parse(t).is_some());
                 let shown = match value {
+                    // CEL fails before the comparison where the text is no duration.
+                    Value::String(_) if rule.name == "duration" && !convertible => {
+                        "\"string\": type conversion error from 'string' to 'google.protobuf.Duration' evaluating rule: ".to_owned()
+                    }
                     Value::String(s) => format!("{s:?}: "),
                     Value::Number(n) => format!("{n}: "),
                     _ => String::new(),
@@ -167,13 +174,17 @@ impl Checker {
             (Shape::Object { properties, required }, Value::Object(fields)) => {
                 for (name, field) in fields {
                     let at = join(path, name);
+                    // Kubernetes drops `null` of fields that are not nullable, before it validates.
+                    if field.is_null() && properties.contains_key(name.as_str()) {
+                        continue;
+                    }
                     match properties.get(name.as_str()) {
                         Some(schema) => self.value(schema, &at, field),
                         None => self.unknown(&at, name, properties.keys().copied()),
                     }
                 }
                 for name in required {
-                    if !fields.contains_key(*name) {
+                    if fields.get(*name).is_none_or(Value::is_null) {
                         let at = join(path, name);
                         let kubernetes = format!("{at}: Required value");
                         self.add(
@@ -186,7 +197,7 @@ impl Checker {
                 }
             }
             (Shape::Map { values, entries }, Value::Object(fields)) => {
-                for (name, field) in fields {
+                for (name, field) in fields.iter().filter(|(_, v)| !v.is_null()) {
                     self.value(values, &format!("{path}[{name}]"), field);
                 }
                 self.count(*entries, path, fields.len(), "properties");
