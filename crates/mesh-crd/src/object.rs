@@ -65,6 +65,7 @@ pub struct Untyped {
 }
 
 /// Any object that the mesh knows.
+#[expect(clippy::large_enum_variant, reason = "objects live behind an Arc")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Object {
     /// networking.istio.io VirtualService.

@@ -188,43 +188,67 @@ fn table(
     findings: &mut Findings,
 ) -> RouteTable {
     let mut hosts = Hosts::default();
+    // VirtualServices come first: a literal host of one beats the short name of a service.
+    let mut by_bound: BTreeMap<*const Bound, Vec<&Arc<MeshService>>> = BTreeMap::new();
+    let mut plain: Vec<&Arc<MeshService>> = Vec::new();
     for (service, bound) in visible.services.iter().zip(chosen) {
         let serves = service
             .port(context.port)
             .is_some_and(|p| p.protocol.may_be_http());
-        if !serves {
+        match bound {
+            _ if !serves => {}
+            Some(bound) => by_bound.entry(Arc::as_ptr(bound)).or_default().push(service),
+            None => plain.push(service),
+        }
+    }
+    let known: BTreeSet<&str> = visible.services.iter().map(|s| s.host.as_str()).collect();
+    for bound in on_mesh {
+        let services = by_bound.remove(&Arc::as_ptr(bound)).unwrap_or_default();
+        let literal = literal_hosts(context.port, bound, &known);
+        if services.is_empty() && literal.is_empty() {
             continue;
         }
-        let mut routes = bound
-            .map(|b| route::routes(context, b, findings))
-            .unwrap_or_default();
+        let routes = route::routes(context, bound, findings);
         if routes.is_empty() {
-            routes = vec![Arc::new(route::default_route(context, service))];
+            // As if the VirtualService were absent.
+            plain.extend(services);
+            continue;
         }
-        let name = format!("{}:{}", service.host, context.port);
-        hosts.add(name, domains(service, context.client.namespace), routes);
+        for service in services {
+            let name = format!("{}:{}", service.host, context.port);
+            let domains = domains(service, context.client.namespace);
+            hosts.add(name, domains, routes.clone());
+        }
+        for name in literal {
+            hosts.add(format!("{name}:{HTTP_PORT}"), vec![domain(name)], routes.clone());
+        }
     }
-    if context.port == HTTP_PORT {
-        let known: BTreeSet<&str> = visible.services.iter().map(|s| s.host.as_str()).collect();
-        for bound in on_mesh {
-            for name in &bound.hosts {
-                let of_services = known.contains(name.as_str())
-                    || (name.starts_with('*') && known.iter().any(|k| host::covers(name, k)));
-                if of_services {
-                    continue;
-                }
-                let routes = route::routes(context, bound, findings);
-                if !routes.is_empty() {
-                    hosts.add(format!("{name}:{HTTP_PORT}"), vec![domain(name)], routes);
-                }
-            }
-        }
+    for service in plain {
+        let name = format!("{}:{}", service.host, context.port);
+        let routes = vec![Arc::new(route::default_route(context, service))];
+        hosts.add(name, domains(service, context.client.namespace), routes);
     }
     hosts.list.push(Arc::new(catch_all(allow_any)));
     RouteTable {
         name: context.port.to_string(),
         virtual_hosts: hosts.list,
     }
+}
+
+/// Hosts of a VirtualService that no service has: served on the HTTP port only.
+fn literal_hosts<'a>(port: u16, bound: &'a Bound, known: &BTreeSet<&str>) -> Vec<&'a str> {
+    if port != HTTP_PORT {
+        return Vec::new();
+    }
+    let of_services = |name: &str| {
+        known.contains(name) || (name.starts_with('*') && known.iter().any(|k| host::covers(name, k)))
+    };
+    bound
+        .hosts
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !of_services(name))
+        .collect()
 }
 
 /// Virtual hosts whose domains do not repeat: the first keeps a domain.

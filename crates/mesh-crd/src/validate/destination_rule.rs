@@ -208,7 +208,7 @@ fn load_balancer(at: &str, spec: &LoadBalancer, report: &mut Report<'_>) {
 }
 
 fn is_prime(n: u64) -> bool {
-    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
 }
 
 fn outlier_detection(at: &str, spec: &OutlierDetection, report: &mut Report<'_>) {

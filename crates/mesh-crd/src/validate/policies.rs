@@ -170,14 +170,12 @@ fn block(at: &str, block: Option<&Value>, report: &mut Report<'_>) {
                 "ipBlocks" | "notIpBlocks" | "remoteIpBlocks" | "notRemoteIpBlocks" => {
                     range(&field, value, report);
                 }
-                "ports" | "notPorts" => {
-                    if !value.parse::<u16>().is_ok_and(|p| p > 0) {
-                        report.error(
-                            &field,
-                            format!("invalid port {value:?}"),
-                            "use a port from 1 to 65535",
-                        );
-                    }
+                "ports" | "notPorts" if !value.parse::<u16>().is_ok_and(|p| p > 0) => {
+                    report.error(
+                        &field,
+                        format!("invalid port {value:?}"),
+                        "use a port from 1 to 65535",
+                    );
                 }
                 _ => {}
             }

@@ -157,10 +157,10 @@ fn mirrors(context: &RouteContext<'_>, rule: &BoundRule) -> Vec<Mirror> {
 fn redirect_action(context: &RouteContext<'_>, spec: &RedirectSpec) -> Redirect {
     let text = |t: &String| Some(t.clone()).filter(|t| !t.is_empty());
     Redirect {
-        status: match u16::try_from(spec.redirect_code) {
-            Ok(code @ (301 | 302 | 303 | 307 | 308)) => code,
-            _ => 301,
-        },
+        status: u16::try_from(spec.redirect_code)
+            .ok()
+            .filter(|code| matches!(code, 301 | 302 | 303 | 307 | 308))
+            .unwrap_or(301),
         path: text(&spec.uri),
         prefix_rewrite: text(&spec.prefix_rewrite),
         host: text(&spec.authority),
