@@ -50,8 +50,10 @@ fn patience(stage: Stage) -> Duration {
 /// Ends every process, stage by stage.
 pub(crate) async fn stop(handle: &Handle) {
     for stage in Stage::ALL {
+        let begin = tokio::time::Instant::now();
         if let Err(failure) = handle.stop(stage, patience(stage)).await {
             tracing::error!("{}", failure.chain());
         }
+        tracing::info!(?stage, took_ms = begin.elapsed().as_millis(), "stopped");
     }
 }

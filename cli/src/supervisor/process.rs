@@ -202,6 +202,8 @@ pub(super) fn spawn(spec: &Spec, launcher: &Path, log: PathBuf) -> Result<Child,
         .args(["--parent", &std::process::id().to_string(), "--"])
         .arg(&spec.program)
         .args(&spec.arguments)
+        // Logs are files.
+        .env("NO_COLOR", "1")
         .envs(spec.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(writer.try_clone().tried(what)?)
