@@ -44,15 +44,24 @@ pub(crate) fn check_type(value: &mut Value, resource: &Resource, version: &str) 
         )));
     }
     if !kind.is_empty() && kind != resource.kind || !api_version.is_empty() && api_version != wanted {
-        return Err(mismatch(resource, version, &api_version, &kind));
+        let name = map
+            .get("metadata")
+            .and_then(|m| m.get("name"))
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        return Err(mismatch(resource, version, &api_version, &kind, name));
     }
     map.insert("kind".into(), resource.kind.into());
     map.insert("apiVersion".into(), wanted.into());
     Ok(())
 }
 
-fn mismatch(resource: &Resource, version: &str, api_version: &str, kind: &str) -> Refusal {
+fn mismatch(resource: &Resource, version: &str, api_version: &str, kind: &str, name: &str) -> Refusal {
     let wanted = resource.api_version(version);
+    if resource.is_istio() && api_version == wanted {
+        let cause = Cause::invalid("kind", &json!(kind), &format!("must be {}", resource.kind));
+        return Refusal::invalid_kind(resource.group, kind, name, &[cause]);
+    }
     if kind == resource.kind && resource.is_istio() {
         return Refusal::bad_request(format!(
             "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
@@ -317,15 +326,16 @@ pub(crate) fn violations(object: &Value, resource: &Resource) -> Vec<Cause> {
 
 /// The refusal of a strict reading.
 pub(crate) fn strict(complaints: &[String], resource: &Resource, version: &str) -> Refusal {
-    let list = complaints.join(", ");
-    Refusal::bad_request(match resource.family {
-        Family::Istio(_) => format!(
-            "{0} in version {version:?} cannot be handled as a {0}: strict decoding error: {list}",
-            resource.kind
-        ),
-        Family::Core(_) => format!(
-            "{0} in version {version:?} cannot be handled as a {0}: strict decoding error: {list}",
-            resource.kind
-        ),
-    })
+    Refusal::bad_request(format!(
+        "{0} in version {version:?} cannot be handled as a {0}: strict decoding error: {1}",
+        resource.kind,
+        complaints.join(", ")
+    ))
+}
+
+/// The same when it was a patch that brought the fields: it is then the patch that is invalid.
+pub(crate) fn strict_patch(complaints: &[String], patched: &Value) -> Refusal {
+    let detail = format!("strict decoding error: {}", complaints.join(", "));
+    let cause = Cause::invalid("patch", &Value::String(patched.to_string()), &detail);
+    Refusal::invalid_kind("", "", "", &[cause])
 }

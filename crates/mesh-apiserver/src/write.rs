@@ -25,7 +25,7 @@ struct Taken {
 }
 
 /// Checks type and fields of a decoded object, and brings it into the stored version.
-fn take(call: &Call, decoded: decode::Decoded) -> Result<Taken, Refusal> {
+fn take(call: &Call, decoded: decode::Decoded, patched: bool) -> Result<Taken, Refusal> {
     let target = &call.target;
     let resource = target.resource;
     let decode::Decoded {
@@ -33,12 +33,16 @@ fn take(call: &Call, decoded: decode::Decoded) -> Result<Taken, Refusal> {
         mut complaints,
     } = decoded;
     fields::check_type(&mut value, resource, &target.version)?;
+    let whole = (patched && call.params.field_validation == FieldValidation::Strict).then(|| value.clone());
     let read = fields::read(value, resource, &target.version)?;
     complaints.extend(read.complaints);
     let mut warnings = Vec::new();
     match call.params.field_validation {
         FieldValidation::Strict if !complaints.is_empty() => {
-            return Err(fields::strict(&complaints, resource, &target.version));
+            return Err(match whole {
+                Some(whole) => fields::strict_patch(&complaints, &whole),
+                None => fields::strict(&complaints, resource, &target.version),
+            });
         }
         FieldValidation::Warn => warnings.append(&mut complaints),
         _ => {}
@@ -89,7 +93,7 @@ fn manager(params: &Params, user_agent: &str) -> String {
 /// Answers `create`.
 pub(crate) async fn create(call: Call) -> Result<Response<Body>, Refusal> {
     let decoded = decode::decode(&call.content_type, &call.body)?;
-    let Taken { mut object, warnings } = take(&call, decoded)?;
+    let Taken { mut object, warnings } = take(&call, decoded, false)?;
     check_place(&call, &mut object)?;
     let (object, _) = insert(&call, object).await?;
     let mut response = one(&call, 201, object);
@@ -180,7 +184,7 @@ fn check(call: &Call, new: &Value, old: Option<&Value>) -> Result<(), Refusal> {
 /// Answers `update`.
 pub(crate) async fn update(call: Call) -> Result<Response<Body>, Refusal> {
     let decoded = decode::decode(&call.content_type, &call.body)?;
-    let Taken { mut object, warnings } = take(&call, decoded)?;
+    let Taken { mut object, warnings } = take(&call, decoded, false)?;
     check_place(&call, &mut object)?;
     let key = key(&call.target);
     let mut tx = call.app.store.begin().await?;
@@ -217,6 +221,7 @@ pub(crate) async fn patch(call: Call) -> Result<Response<Body>, Refusal> {
             value: patched,
             complaints: Vec::new(),
         },
+        true,
     )?;
     check_place(&call, &mut object)?;
     let object = store_update(&call, tx, &key, old, object).await?;
