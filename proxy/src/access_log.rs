@@ -21,7 +21,7 @@ use crate::codec::write::number;
 
 mod format;
 
-pub use format::Format;
+pub(crate) use format::Format;
 
 /// Bytes that a worker gathers before it hands them to the writer.
 const BLOCK: usize = 64 * 1024;
@@ -30,24 +30,24 @@ const QUEUE: usize = 64;
 
 /// All log files of the proxy.
 #[derive(Default)]
-pub struct LogSinks(Mutex<HashMap<String, Arc<LogFile>>>);
+pub(crate) struct LogSinks(Mutex<HashMap<String, Arc<LogFile>>>);
 
 /// A file with the thread that writes it.
-pub struct LogFile {
+pub(crate) struct LogFile {
     sender: SyncSender<Vec<u8>>,
     dropped: AtomicU64,
 }
 
 /// Where and how one listener logs.
 #[derive(Clone)]
-pub struct Sink {
+pub(crate) struct Sink {
     file: Arc<LogFile>,
     format: Arc<Format>,
 }
 
 impl LogSinks {
     /// The sink for a configured log; a file is opened at its first line.
-    pub fn open(&self, log: &AccessLog) -> Sink {
+    pub(crate) fn open(&self, log: &AccessLog) -> Sink {
         let file = Arc::clone(
             self.0
                 .lock()
@@ -65,7 +65,7 @@ impl LogSinks {
 
     /// Lines dropped because a writer did not keep up.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.0
             .lock()
             .values()
@@ -126,11 +126,11 @@ fn open(path: &str) -> std::io::Result<Box<dyn Write>> {
 
 /// Lines of one worker that were not handed to a writer yet.
 #[derive(Default)]
-pub struct LogBuffers(RefCell<Vec<(Arc<LogFile>, Vec<u8>)>>);
+pub(crate) struct LogBuffers(RefCell<Vec<(Arc<LogFile>, Vec<u8>)>>);
 
 impl LogBuffers {
     /// Adds one line.
-    pub fn log(&self, sink: &Sink, line: &Line<'_>) {
+    pub(crate) fn log(&self, sink: &Sink, line: &Line<'_>) {
         let mut buffers = self.0.borrow_mut();
         let at = match buffers.iter().position(|(file, _)| Arc::ptr_eq(file, &sink.file)) {
             Some(at) => at,
@@ -148,7 +148,7 @@ impl LogBuffers {
     }
 
     /// Hands everything to the writers; called once a second.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         for (file, buffer) in self.0.borrow_mut().iter_mut() {
             hand_over(file, buffer);
         }
@@ -174,55 +174,55 @@ fn hand_over(file: &LogFile, buffer: &mut Vec<u8>) {
 }
 
 /// Everything that a line may say.
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// Request head; `None` for opaque connections.
-    pub request: Option<&'a Request>,
+    pub(crate) request: Option<&'a Request>,
     /// Response head, if one was sent.
-    pub response: Option<&'a Response>,
+    pub(crate) response: Option<&'a Response>,
     /// When it began.
-    pub started: SystemTime,
+    pub(crate) started: SystemTime,
     /// Response code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Response flags.
-    pub flags: ResponseFlags,
+    pub(crate) flags: ResponseFlags,
     /// `RESPONSE_CODE_DETAILS`.
-    pub details: &'a str,
+    pub(crate) details: &'a str,
     /// `CONNECTION_TERMINATION_DETAILS`.
-    pub termination: &'a str,
+    pub(crate) termination: &'a str,
     /// `UPSTREAM_TRANSPORT_FAILURE_REASON`.
-    pub transport_failure: &'a str,
+    pub(crate) transport_failure: &'a str,
     /// Bytes from downstream.
-    pub received: u64,
+    pub(crate) received: u64,
     /// Bytes to downstream.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Milliseconds.
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
     /// `x-envoy-upstream-service-time`.
-    pub service_time_ms: Option<u64>,
+    pub(crate) service_time_ms: Option<u64>,
     /// Endpoint of the last attempt.
-    pub upstream: Option<SocketAddr>,
+    pub(crate) upstream: Option<SocketAddr>,
     /// Cluster.
-    pub cluster: &'a str,
+    pub(crate) cluster: &'a str,
     /// Our address towards the endpoint.
-    pub upstream_local: Option<SocketAddr>,
+    pub(crate) upstream_local: Option<SocketAddr>,
     /// Where the client connected to.
-    pub local: SocketAddr,
+    pub(crate) local: SocketAddr,
     /// The client.
-    pub remote: SocketAddr,
+    pub(crate) remote: SocketAddr,
     /// SNI.
-    pub server_name: &'a str,
+    pub(crate) server_name: &'a str,
     /// Route name.
-    pub route: &'a str,
+    pub(crate) route: &'a str,
     /// Which configuration decided.
-    pub origin: Option<&'a RouteOrigin>,
+    pub(crate) origin: Option<&'a RouteOrigin>,
     /// Workload that sent it.
-    pub source: &'a str,
+    pub(crate) source: &'a str,
     /// Workload that got it.
-    pub destination: &'a str,
+    pub(crate) destination: &'a str,
     /// Attempts.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// Peer's SPIFFE id.
-    pub peer: &'a str,
+    pub(crate) peer: &'a str,
 }
 
 impl Line<'_> {
@@ -327,4 +327,9 @@ impl mesh_model::route::FormatFacts for Line<'_> {
             _ => false,
         }
     }
+}
+
+/// Year, month and day of a day number since 1970-01-01.
+pub(crate) fn civil_date(days: u64) -> (u64, u64, u64) {
+    format::civil(days)
 }

@@ -2,6 +2,7 @@
 //! carried over from the snapshot before.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,53 +17,53 @@ use crate::secure::{TlsContexts, TlsUnavailable};
 mod cluster;
 mod listener;
 
-pub use cluster::{ClusterEntry, ClusterShared, Counters, EndpointEntry, EndpointSet};
-pub use listener::{ChainEntry, HttpEntry, ListenerEntry, Routes, Service, Sockets, TcpEntry};
+pub(crate) use cluster::{ClusterEntry, EndpointEntry, EndpointSet};
+pub(crate) use listener::{ChainEntry, Hello, HttpEntry, ListenerEntry, Routes, Service, Sockets, TcpEntry};
 
 /// Everything the request path looks at.
-pub struct Compiled {
+pub(crate) struct Compiled {
     /// The snapshot it was made of.
-    pub snapshot: Arc<Snapshot>,
+    pub(crate) snapshot: Arc<Snapshot>,
     /// Clusters by name.
-    pub clusters: HashMap<String, Arc<ClusterEntry>>,
-    /// Route tables by name.
-    pub tables: HashMap<String, Arc<Table>>,
+    pub(crate) clusters: HashMap<String, Arc<ClusterEntry>>,
     /// Listeners by name.
-    pub listeners: BTreeMap<String, Arc<ListenerEntry>>,
+    pub(crate) listeners: BTreeMap<String, Arc<ListenerEntry>>,
+    /// Listeners that are bound, by address.
+    pub(crate) bound: BTreeMap<SocketAddr, Arc<ListenerEntry>>,
 }
 
 /// A route table with its entries.
-pub struct Table {
+pub(crate) struct Table {
     /// As configured.
-    pub table: Arc<RouteTable>,
+    pub(crate) table: Arc<RouteTable>,
     /// By host.
-    pub hosts: HostIndex,
+    pub(crate) hosts: HostIndex,
     /// Routes of each virtual host, in order.
-    pub routes: Vec<Vec<Arc<RouteEntry>>>,
+    pub(crate) routes: Vec<Vec<Arc<RouteEntry>>>,
 }
 
 /// A route with its destinations resolved.
-pub struct RouteEntry {
+pub(crate) struct RouteEntry {
     /// Distinguishes it from every other route of this process's lifetime.
-    pub id: u32,
+    pub(crate) id: u32,
     /// As configured.
-    pub route: Arc<Route>,
+    pub(crate) route: Arc<Route>,
     /// Clusters of a forward's destinations, in order; `None` = no such cluster.
-    pub clusters: Vec<Option<Arc<ClusterEntry>>>,
+    pub(crate) clusters: Vec<Option<Arc<ClusterEntry>>>,
     /// Clusters of its mirrors, in order.
-    pub mirrors: Vec<Option<Arc<ClusterEntry>>>,
+    pub(crate) mirrors: Vec<Option<Arc<ClusterEntry>>>,
     /// Path rewrite.
-    pub rewriter: Option<Rewriter>,
+    pub(crate) rewriter: Option<Rewriter>,
 }
 
 /// An id that was never given before; never 0.
-pub fn next_id() -> u32 {
+pub(crate) fn next_id() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Compiles `snapshot`; nothing is bound and nothing of `before` changes.
-pub fn compile(
+pub(crate) fn compile(
     snapshot: Arc<Snapshot>,
     before: Option<&Compiled>,
     tls: &dyn TlsContexts,
@@ -93,17 +94,20 @@ pub fn compile(
             tls,
             logs,
         };
-        let before = before.and_then(|b| b.listeners.get(name));
+        let before = before.and_then(|b| b.bound.get(&configured.address));
         if let Some(entry) = listener::compile(configured, &context, before, &mut problems) {
             listeners.insert(name.clone(), entry);
         }
     }
-    let mut addresses = HashMap::new();
+    let mut bound: BTreeMap<SocketAddr, Arc<ListenerEntry>> = BTreeMap::new();
     for entry in listeners.values().filter(|entry| entry.listener.bind_to_port) {
-        if let Some(other) = addresses.insert(entry.listener.address, &entry.listener.name) {
+        if let Some(other) = bound.insert(entry.listener.address, Arc::clone(entry)) {
             problems.refuse(
                 format!("listener {}", entry.listener.name),
-                format!("address {} is also that of listener {other}", entry.listener.address),
+                format!(
+                    "address {} is also that of listener {}",
+                    entry.listener.address, other.listener.name
+                ),
             );
         }
     }
@@ -111,8 +115,8 @@ pub fn compile(
         Ok(Compiled {
             snapshot,
             clusters,
-            tables,
             listeners,
+            bound,
         })
     } else {
         Err(problems.refused)

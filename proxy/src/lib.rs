@@ -3,7 +3,43 @@
 //! Modules stand in reading order: the object that runs, the rooms a request walks through, what is counted.
 
 pub mod runtime;
+mod compile;
+mod resolve;
+mod worker;
 
+mod accept;
+mod detect;
 pub mod secure;
 
+mod call;
+mod http;
+mod walk;
+
+mod route;
+mod shape;
+mod trace;
+
+mod guard;
+mod hash;
+mod mirror;
+mod outlier;
+mod pick;
+mod refusal;
+
+mod dial;
+mod relay;
+mod upstream;
+
+pub mod codec;
+pub mod metadata;
+mod wire;
+
+mod access_log;
 pub mod stats;
+
+pub mod config;
+pub mod connect;
+pub mod discovery;
+pub mod identity;
+pub mod report;
+pub mod saved;

@@ -5,13 +5,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use mesh_model::snapshot::Snapshot;
 use mesh_model::workload::Workload;
+use parking_lot::Mutex;
+use socket2::{Domain, Socket, Type};
+use tokio::sync::watch;
 
+use crate::access_log::LogSinks;
+use crate::compile::{Compiled, EndpointEntry, ListenerEntry, compile};
 use crate::secure::TlsContexts;
 use crate::stats::Registry;
+use crate::worker::{self, Desired, Drain, Worker};
 
 /// What kind of node this is: decides how strict it is towards its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,63 +115,247 @@ pub struct EndpointState {
 
 /// The running data plane. Cheap to clone.
 #[derive(Clone)]
-pub struct Runtime {
+pub struct Runtime(Arc<Shared>);
+
+struct Shared {
     config: RuntimeConfig,
+    workers: usize,
     registry: Registry,
+    logs: LogSinks,
+    desired: watch::Sender<Desired>,
+    /// The one owner of configuration: whoever holds it may change what is desired.
+    compiled: Mutex<Option<Arc<Compiled>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
+
+/// How long an address may still be held by our own listener that was just removed.
+const REBIND_LIMIT: Duration = Duration::from_millis(500);
 
 impl Runtime {
     /// Starts the workers; nothing listens until the first [`Runtime::apply`].
     pub fn start(config: RuntimeConfig) -> std::io::Result<Self> {
-        Ok(Self {
+        let workers = match config.concurrency {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            given => given,
+        };
+        let (desired, _) = watch::channel(Desired::default());
+        let registry = Registry::default();
+        let node = Arc::new(config.node.clone());
+        let mut threads = Vec::with_capacity(workers + 1);
+        for index in 0..workers {
+            let (node, tls) = (Arc::clone(&node), Arc::clone(&config.tls));
+            let (registry, wanted) = (registry.clone(), desired.subscribe());
+            threads.push(spawn(format!("worker-{index}"), move || async move {
+                worker::run(Worker::new(index, node, tls, registry), wanted).await;
+            })?);
+        }
+        let wanted = desired.subscribe();
+        threads.push(spawn("endpoints".into(), move || crate::resolve::run(wanted))?);
+        Ok(Self(Arc::new(Shared {
             config,
-            registry: Registry::default(),
-        })
+            workers,
+            registry,
+            logs: LogSinks::default(),
+            desired,
+            compiled: Mutex::new(None),
+            threads: Mutex::new(threads),
+        })))
     }
 
     /// Checks and compiles `snapshot`, binds new listeners, then swaps it in on every worker. On refusal everything
     /// stays as it was.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<(), Vec<Refused>> {
-        let _ = (snapshot, &self.config);
-        Ok(())
+        self.compile_and_swap(snapshot, true)
     }
 
     /// Makes all TLS contexts anew after a certificate or secret changed. Live connections stay.
-    pub fn refresh_tls(&self) {}
+    pub fn refresh_tls(&self) {
+        let snapshot = self.0.compiled.lock().as_ref().map(|c| Arc::clone(&c.snapshot));
+        if let Some(snapshot) = snapshot
+            && let Err(refused) = self.compile_and_swap(snapshot, false)
+        {
+            tracing::warn!(?refused, "TLS contexts stay as they were");
+        }
+    }
+
+    fn compile_and_swap(&self, snapshot: Arc<Snapshot>, keep_tls: bool) -> Result<(), Vec<Refused>> {
+        let shared = &*self.0;
+        let mut current = shared.compiled.lock();
+        let compiled = compile(
+            snapshot,
+            current.as_deref(),
+            &*shared.config.tls,
+            &shared.logs,
+            keep_tls,
+        )?;
+        for entry in compiled.bound.values() {
+            bind(entry, shared.workers)?;
+        }
+        let compiled = Arc::new(compiled);
+        *current = Some(Arc::clone(&compiled));
+        shared
+            .desired
+            .send_modify(|desired| desired.compiled = Some(compiled));
+        Ok(())
+    }
 
     /// Counters.
     #[must_use]
     pub fn registry(&self) -> &Registry {
-        &self.registry
+        &self.0.registry
+    }
+
+    /// Access log lines that were dropped because a writer did not keep up.
+    #[must_use]
+    pub fn dropped_log_lines(&self) -> u64 {
+        self.0.logs.dropped()
     }
 
     /// Revision in force, if any.
     #[must_use]
     pub fn revision(&self) -> Option<String> {
-        None
+        let compiled = self.0.compiled.lock();
+        compiled.as_ref().map(|c| c.snapshot.revision.clone())
     }
 
     /// Bound listeners.
     #[must_use]
     pub fn listeners(&self) -> Vec<ListenerState> {
-        Vec::new()
+        let compiled = self.0.compiled.lock();
+        compiled
+            .iter()
+            .flat_map(|c| c.bound.values())
+            .map(|entry| ListenerState {
+                name: entry.listener.name.clone(),
+                address: entry.listener.address,
+            })
+            .collect()
     }
 
-    /// Endpoints of all clusters.
+    /// Endpoints of all clusters, by cluster name.
     #[must_use]
     pub fn endpoints_state(&self) -> Vec<EndpointState> {
-        Vec::new()
+        let compiled = self.0.compiled.lock();
+        let mut states: Vec<_> = compiled
+            .iter()
+            .flat_map(|c| c.clusters.values())
+            .flat_map(|cluster| {
+                let set = cluster.endpoints.load();
+                set.all
+                    .iter()
+                    .map(|entry| endpoint_state(&cluster.config.name, entry))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        states.sort_by(|a, b| (&a.cluster, a.address).cmp(&(&b.cluster, b.address)));
+        states
     }
 
     /// Istio's `/drain_listeners`: with `graceful`, connections are still accepted and answers say
     /// `connection: close`; without, listeners close at once. Running requests end normally in both.
     pub fn drain(&self, inbound_only: bool, graceful: bool) {
-        let _ = (inbound_only, graceful);
+        let how = if graceful { Drain::Graceful } else { Drain::Closed };
+        self.0.desired.send_modify(|desired| {
+            let drained = if inbound_only { &mut desired.inbound } else { &mut desired.all };
+            *drained = how.max(*drained);
+        });
     }
 
     /// Drains everything, waits for the last request for at most `drain_time`, ends the workers. Counters are
     /// complete when this returns.
     pub async fn shutdown(&self, drain_time: Duration) {
-        let _ = drain_time;
+        self.0.desired.send_modify(|desired| {
+            desired.all = Drain::Closed;
+            desired.stop_by = Some(Instant::now() + drain_time);
+        });
+        let threads = std::mem::take(&mut *self.0.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a worker ended by a panic");
+                }
+            }
+        });
+        // The blocking task itself does not panic.
+        let _ = joined.await;
     }
+}
+
+fn spawn<F, Fut>(name: String, run: F) -> std::io::Result<JoinHandle<()>>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = ()>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name).spawn(move || {
+        let tasks = tokio::task::LocalSet::new();
+        tasks.block_on(&runtime, run());
+        // What did not end in time is dropped here, and counted while it is.
+        drop(tasks);
+    })
+}
+
+fn endpoint_state(cluster: &str, entry: &EndpointEntry) -> EndpointState {
+    use std::sync::atomic::Ordering::Relaxed;
+    let counters = &entry.counters;
+    EndpointState {
+        cluster: cluster.to_owned(),
+        address: entry.endpoint.address,
+        healthy: entry.endpoint.healthy,
+        ejected: entry.is_ejected(),
+        weight: entry.endpoint.weight,
+        priority: entry.endpoint.priority,
+        locality: entry.endpoint.locality.clone(),
+        requests_active: u64::from(counters.active.load(Relaxed)),
+        requests_total: counters.requests.load(Relaxed),
+        requests_error: counters.errors.load(Relaxed),
+        connections_active: u64::from(counters.connections.load(Relaxed)),
+        connections_total: counters.connections_total.load(Relaxed),
+        connections_failed: counters.connections_failed.load(Relaxed),
+    }
+}
+
+/// Binds one socket per worker, unless the address is bound already.
+fn bind(entry: &ListenerEntry, workers: usize) -> Result<(), Vec<Refused>> {
+    let mut sockets = entry.sockets.0.lock();
+    if !sockets.is_empty() {
+        return Ok(());
+    }
+    let address = entry.listener.address;
+    let began = Instant::now();
+    let bound = loop {
+        match bind_all(address, workers) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && began.elapsed() < REBIND_LIMIT => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => break other,
+        }
+    };
+    *sockets = bound.map_err(|error| {
+        vec![Refused {
+            resource: format!("listener {}", entry.listener.name),
+            reason: format!("cannot listen on {address}: {error}; free the port or choose another address"),
+        }]
+    })?;
+    Ok(())
+}
+
+fn bind_all(address: SocketAddr, workers: usize) -> std::io::Result<Vec<Option<std::net::TcpListener>>> {
+    // Without SO_REUSEPORT first: a port that another process shares is a port in use.
+    drop(listening_socket(address, false)?);
+    (0..workers)
+        .map(|_| listening_socket(address, true).map(Some))
+        .collect()
+}
+
+fn listening_socket(address: SocketAddr, shared: bool) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    if shared {
+        socket.listen(4096)?;
+    }
+    Ok(socket.into())
 }

@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 
 use crate::codec::fields::Fields;
 
-pub mod http1;
-pub mod http2;
-pub mod pump;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod pump;
 
 /// Bytes gathered before a write is forced.
 const HIGH_WATER: usize = 64 * 1024;
@@ -22,17 +22,19 @@ const BUFFER: usize = 16 * 1024;
 const BUFFER_MAX: usize = 64 * 1024;
 
 /// A byte stream: plain, plain with bytes that detection already read, or TLS of either side.
-pub enum Stream {
+pub(crate) enum Stream {
     /// Plaintext.
     Tcp(TcpStream),
     /// TLS that we terminate.
     Server(Box<tokio_rustls::server::TlsStream<Rewound>>),
     /// TLS that we began.
     Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// Given away.
+    None,
 }
 
 /// A socket whose first bytes were read by detection.
-pub struct Rewound {
+pub(crate) struct Rewound {
     prefix: Vec<u8>,
     at: usize,
     socket: TcpStream,
@@ -41,7 +43,7 @@ pub struct Rewound {
 impl Rewound {
     /// `prefix` is read again before the socket.
     #[must_use]
-    pub fn new(prefix: Vec<u8>, socket: TcpStream) -> Self {
+    pub(crate) fn new(prefix: Vec<u8>, socket: TcpStream) -> Self {
         Self { prefix, at: 0, socket }
     }
 }
@@ -92,6 +94,7 @@ macro_rules! each_stream {
             Stream::Tcp($stream) => $call,
             Stream::Server($stream) => $call,
             Stream::Client($stream) => $call,
+            Stream::None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     };
 }
@@ -125,20 +128,54 @@ impl AsyncWrite for Stream {
 }
 
 impl Stream {
-    /// The socket below.
-    #[must_use]
-    pub fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Tcp(socket) => socket,
-            Self::Server(tls) => &tls.get_ref().0.socket,
-            Self::Client(tls) => tls.get_ref().0,
-        }
-    }
-
     /// Whether bytes cross the network encrypted.
     #[must_use]
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         !matches!(self, Self::Tcp(_))
+    }
+}
+
+/// A stream whose first bytes were read already, for codecs that do their own buffering.
+pub(crate) struct Io {
+    prefix: Vec<u8>,
+    at: usize,
+    stream: Stream,
+}
+
+impl AsyncRead for Io {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let rest = this.prefix.get(this.at..).unwrap_or_default();
+        if rest.is_empty() {
+            this.prefix = Vec::new();
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        }
+        let n = rest.len().min(buf.remaining());
+        buf.put_slice(rest.get(..n).unwrap_or_default());
+        this.at += n;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 }
 
@@ -167,22 +204,22 @@ fn give_buffer(mut buffer: Vec<u8>) {
 }
 
 /// A stream with what was read and not yet used, and what is to be written.
-pub struct Wire {
+pub(crate) struct Wire {
     /// The stream.
-    pub stream: Stream,
+    pub(crate) stream: Stream,
     input: Vec<u8>,
     used: usize,
     output: Vec<u8>,
     written: usize,
     /// The peer will send nothing more.
-    pub ended: bool,
+    pub(crate) ended: bool,
     unflushed: bool,
 }
 
 impl Wire {
     /// `input` was already read by detection.
     #[must_use]
-    pub fn new(stream: Stream, input: Vec<u8>) -> Self {
+    pub(crate) fn new(stream: Stream, input: Vec<u8>) -> Self {
         Self {
             stream,
             input,
@@ -194,14 +231,26 @@ impl Wire {
         }
     }
 
+    /// The stream with what was read before it, for a codec of its own.
+    #[must_use]
+    pub(crate) fn into_io(mut self) -> Io {
+        let input = std::mem::take(&mut self.input);
+        let stream = std::mem::replace(&mut self.stream, Stream::None);
+        Io {
+            prefix: input,
+            at: self.used,
+            stream,
+        }
+    }
+
     /// Bytes read and not used.
     #[must_use]
-    pub fn input(&self) -> &[u8] {
+    pub(crate) fn input(&self) -> &[u8] {
         self.input.get(self.used..).unwrap_or_default()
     }
 
     /// Uses up bytes of the input.
-    pub fn consume(&mut self, n: usize) {
+    pub(crate) fn consume(&mut self, n: usize) {
         self.used = (self.used + n).min(self.input.len());
         if self.used == self.input.len() {
             self.input.clear();
@@ -210,7 +259,7 @@ impl Wire {
     }
 
     /// What is to be written next; append here.
-    pub fn output(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         if self.output.capacity() == 0 {
             self.output = take_buffer();
         }
@@ -219,12 +268,12 @@ impl Wire {
 
     /// Whether everything was written.
     #[must_use]
-    pub fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.output.len() == self.written && !self.unflushed
     }
 
     /// Gives empty buffers back; an idle connection costs none.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if self.input.is_empty() {
             give_buffer(std::mem::take(&mut self.input));
             self.used = 0;
@@ -235,7 +284,7 @@ impl Wire {
     }
 
     /// Waits for bytes without holding a buffer meanwhile.
-    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.stream {
             Stream::Tcp(socket) if self.input.is_empty() => socket.poll_read_ready(cx),
             _ => Poll::Ready(Ok(())),
@@ -243,7 +292,7 @@ impl Wire {
     }
 
     /// Reads once; 0 = the peer has ended.
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.capacity() == 0 {
             self.input = take_buffer();
         }
@@ -265,7 +314,7 @@ impl Wire {
     }
 
     /// Writes everything that is due.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
             let n = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
             if n == 0 {
@@ -320,7 +369,7 @@ impl Drop for Wire {
 
 /// Why a half of an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The connection ended or was reset.
     Closed,
     /// The peer broke the protocol.
@@ -339,7 +388,7 @@ impl From<io::Error> for Failure {
 
 /// What a body has next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Data, see [`Source::data`].
     Data,
     /// The end; trailers may follow by [`Source::trailers`].
@@ -347,7 +396,7 @@ pub enum Next {
 }
 
 /// Where a body comes from.
-pub trait Source {
+pub(crate) trait Source {
     /// Gets data or the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Failure>>;
     /// Data after [`Next::Data`].
@@ -359,7 +408,7 @@ pub trait Source {
 }
 
 /// Where a body goes.
-pub trait Sink {
+pub(crate) trait Sink {
     /// Takes a part of `data`; it may stay in a buffer until [`Sink::poll_flush`].
     fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Failure>>;
     /// Ends the body.

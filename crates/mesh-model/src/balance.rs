@@ -108,6 +108,20 @@ pub fn ring(points: &[(u64, u32)], hash: u64) -> Option<u32> {
     points.get(at).or_else(|| points.first()).map(|(_, endpoint)| *endpoint)
 }
 
+/// A stable, well-mixed hash of bytes (FNV-1a with a final avalanche): the same on every proxy and in every version.
+#[must_use]
+pub fn hash(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in bytes {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

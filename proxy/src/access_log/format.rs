@@ -9,7 +9,7 @@ use super::Line;
 
 /// A compiled format.
 #[derive(Debug)]
-pub enum Format {
+pub(crate) enum Format {
     /// Text with tokens; absent facts are `-`.
     Text(Vec<Piece>),
     /// A JSON object; absent facts are null, single numbers stay numbers.
@@ -18,7 +18,7 @@ pub enum Format {
 
 /// A literal or a token.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// Text as it is.
     Literal(String),
     /// `%NAME(argument)%`.
@@ -86,19 +86,19 @@ const NUMBERS: [&str; 6] = [
 impl Format {
     /// Istio's default line.
     #[must_use]
-    pub fn istio_text() -> Self {
+    pub(crate) fn istio_text() -> Self {
         Self::text(ISTIO_TEXT)
     }
 
     /// Istio's JSON keys and ours.
     #[must_use]
-    pub fn istio_json() -> Self {
+    pub(crate) fn istio_json() -> Self {
         Self::Json(ISTIO_JSON.iter().map(|(k, v)| ((*k).to_owned(), pieces(v))).collect())
     }
 
     /// A text format; a newline is added when missing.
     #[must_use]
-    pub fn text(format: &str) -> Self {
+    pub(crate) fn text(format: &str) -> Self {
         let mut pieces = pieces(format);
         if !format.ends_with('\n') {
             pieces.push(Piece::Literal("\n".into()));
@@ -108,12 +108,12 @@ impl Format {
 
     /// A JSON format.
     #[must_use]
-    pub fn json(fields: &[(String, String)]) -> Self {
+    pub(crate) fn json(fields: &[(String, String)]) -> Self {
         Self::Json(fields.iter().map(|(k, v)| (k.clone(), pieces(v))).collect())
     }
 
     /// Appends one line.
-    pub fn write(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, line: &Line<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Text(pieces) => {
                 for piece in pieces {
@@ -238,7 +238,7 @@ pub(super) fn iso_time(at: SystemTime, out: &mut Vec<u8>) {
 }
 
 /// Date of a day number since 1970-01-01 (proleptic Gregorian; eras of 400 years that begin in March).
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(super) fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -124,6 +124,7 @@ pub struct HeadError {
 impl HeadError {
     const fn new(status: u16, details: &'static str) -> Self {
         let body = match status {
+            408 => "Request Timeout",
             426 => "Upgrade Required",
             431 => "Request Header Fields Too Large",
             501 => "Not Implemented",
@@ -148,6 +149,8 @@ impl HeadError {
     pub const CODEC: Self = Self::new(400, "http1.codec_error");
     /// Body framing is broken.
     pub const BODY: Self = Self::new(400, "http1.codec_error");
+    /// The head did not come in time.
+    pub const TIMEOUT: Self = Self::new(408, "request_header_timeout");
     const TOO_LARGE: Self = Self::new(431, "http1.headers_too_large");
     const TOO_MANY: Self = Self::new(431, "http1.too_many_headers");
     const LENGTH_AND_CHUNKED: Self = Self::new(400, "http1.content_length_and_chunked_not_allowed");

@@ -3,8 +3,17 @@
 use super::fields::{Fields, Id};
 use super::head::{Framing, Method, Request, Response, Version};
 
+/// Fields that belong to one attempt, not to the request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras<'a> {
+    /// `x-envoy-attempt-count`.
+    pub attempt_count: Option<u32>,
+    /// `x-envoy-peer-metadata` and `x-envoy-peer-metadata-id`, for peers in the mesh.
+    pub metadata: Option<(&'a [u8], &'a [u8])>,
+}
+
 /// Appends a request head for an HTTP/1.1 upstream.
-pub fn request_head(out: &mut Vec<u8>, request: &Request, attempt_count: Option<u32>, upgrade: bool) {
+pub fn request_head(out: &mut Vec<u8>, request: &Request, extras: &Extras<'_>, upgrade: bool) {
     out.extend_from_slice(request.method_bytes());
     out.push(b' ');
     if request.kind == Method::Connect {
@@ -16,9 +25,16 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request, attempt_count: Option<
     out.extend_from_slice(request.authority_bytes());
     out.extend_from_slice(b"\r\n");
     fields(out, &request.fields);
-    if let Some(count) = attempt_count {
+    if let Some(count) = extras.attempt_count {
         out.extend_from_slice(b"x-envoy-attempt-count: ");
         number(out, u64::from(count));
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some((metadata, id)) = extras.metadata {
+        out.extend_from_slice(b"x-envoy-peer-metadata: ");
+        out.extend_from_slice(metadata);
+        out.extend_from_slice(b"\r\nx-envoy-peer-metadata-id: ");
+        out.extend_from_slice(id);
         out.extend_from_slice(b"\r\n");
     }
     if upgrade {

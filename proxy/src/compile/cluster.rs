@@ -15,91 +15,91 @@ use super::{Problems, next_id};
 use crate::secure::TlsContexts;
 
 /// A cluster with its live state.
-pub struct ClusterEntry {
+pub(crate) struct ClusterEntry {
     /// Distinguishes it from every other cluster of this process's lifetime.
-    pub id: u32,
+    pub(crate) id: u32,
     /// As configured.
-    pub config: Arc<Cluster>,
+    pub(crate) config: Arc<Cluster>,
     /// Numbers that limits look at; they hold for the whole proxy and outlive configuration changes.
-    pub shared: Arc<ClusterShared>,
+    pub(crate) shared: Arc<ClusterShared>,
     /// TLS for HTTP/1 and opaque bytes, and for HTTP/2.
-    pub tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
     /// Endpoints in force.
-    pub endpoints: ArcSwap<EndpointSet>,
+    pub(crate) endpoints: ArcSwap<EndpointSet>,
 }
 
 /// Client contexts that differ in ALPN only, or why there are none.
 #[derive(Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// As configured.
-    pub config: UpstreamTls,
+    pub(crate) config: UpstreamTls,
     /// HTTP/1.1.
-    pub http1: Result<Arc<ClientConfig>, String>,
+    pub(crate) http1: Result<Arc<ClientConfig>, String>,
     /// HTTP/2.
-    pub http2: Result<Arc<ClientConfig>, String>,
+    pub(crate) http2: Result<Arc<ClientConfig>, String>,
     /// Opaque bytes.
-    pub opaque: Result<Arc<ClientConfig>, String>,
+    pub(crate) opaque: Result<Arc<ClientConfig>, String>,
 }
 
 /// Numbers of a cluster.
 #[derive(Debug, Default)]
-pub struct ClusterShared {
+pub(crate) struct ClusterShared {
     /// Open connections.
-    pub connections: AtomicU32,
+    pub(crate) connections: AtomicU32,
     /// Requests waiting for a connection.
-    pub pending: AtomicU32,
+    pub(crate) pending: AtomicU32,
     /// Requests in flight.
-    pub requests: AtomicU32,
+    pub(crate) requests: AtomicU32,
     /// Retries in flight.
-    pub retries: AtomicU32,
+    pub(crate) retries: AtomicU32,
 }
 
 /// Endpoints of one moment.
 #[derive(Default)]
-pub struct EndpointSet {
+pub(crate) struct EndpointSet {
     /// In configured order.
-    pub all: Vec<Arc<EndpointEntry>>,
+    pub(crate) all: Vec<Arc<EndpointEntry>>,
     /// Positions by priority, healthy first preferred level first.
-    pub levels: Vec<Vec<u32>>,
+    pub(crate) levels: Vec<Vec<u32>>,
     /// Every endpoint is healthy and of one priority and weight: the common case needs no thought.
-    pub uniform: bool,
+    pub(crate) uniform: bool,
 }
 
 /// An endpoint with its live state.
-pub struct EndpointEntry {
+pub(crate) struct EndpointEntry {
     /// Distinguishes it from every other endpoint of this process's lifetime; key of connection pools.
-    pub id: u32,
+    pub(crate) id: u32,
     /// As discovered.
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Connections to it are secured.
-    pub secured: bool,
+    pub(crate) secured: bool,
     /// Counters.
-    pub counters: Counters,
+    pub(crate) counters: Counters,
 }
 
 /// Counters of an endpoint, shared by all workers.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Requests in flight.
-    pub active: AtomicU32,
+    pub(crate) active: AtomicU32,
     /// Requests sent.
-    pub requests: AtomicU64,
+    pub(crate) requests: AtomicU64,
     /// Requests that ended in a 5xx or a reset.
-    pub errors: AtomicU64,
+    pub(crate) errors: AtomicU64,
     /// Open connections.
-    pub connections: AtomicU32,
+    pub(crate) connections: AtomicU32,
     /// Connections tried.
-    pub connections_total: AtomicU64,
+    pub(crate) connections_total: AtomicU64,
     /// Connections that failed.
-    pub connections_failed: AtomicU64,
+    pub(crate) connections_failed: AtomicU64,
     /// 5xx in a row.
-    pub consecutive_5xx: AtomicU32,
+    pub(crate) consecutive_5xx: AtomicU32,
     /// Gateway errors in a row.
-    pub consecutive_gateway: AtomicU32,
+    pub(crate) consecutive_gateway: AtomicU32,
     /// Times ejected in a row.
-    pub ejections: AtomicU32,
+    pub(crate) ejections: AtomicU32,
     /// Out of use until this moment (milliseconds of the proxy's clock); 0 = in use.
-    pub ejected_until: AtomicU64,
+    pub(crate) ejected_until: AtomicU64,
 }
 
 impl EndpointEntry {
@@ -119,7 +119,7 @@ impl EndpointEntry {
 
     /// Whether outlier detection took it out.
     #[must_use]
-    pub fn is_ejected(&self) -> bool {
+    pub(crate) fn is_ejected(&self) -> bool {
         self.counters.ejected_until.load(Ordering::Relaxed) != 0
     }
 }
@@ -146,7 +146,7 @@ impl EndpointSet {
 impl ClusterEntry {
     /// An endpoint that is not discovered but asked for (original destination).
     #[must_use]
-    pub fn dynamic_endpoint(&self, address: std::net::SocketAddr) -> Arc<EndpointEntry> {
+    pub(crate) fn dynamic_endpoint(&self, address: std::net::SocketAddr) -> Arc<EndpointEntry> {
         let endpoint = Endpoint {
             address,
             healthy: true,
@@ -160,7 +160,7 @@ impl ClusterEntry {
     }
 
     /// Puts resolved addresses in force; known endpoints keep their state.
-    pub fn replace_endpoints(&self, endpoints: &[Endpoint]) {
+    pub(crate) fn replace_endpoints(&self, endpoints: &[Endpoint]) {
         let before = self.endpoints.load();
         self.endpoints.store(Arc::new(carry_over(
             endpoints,
@@ -170,7 +170,7 @@ impl ClusterEntry {
     }
 
     /// The client context for what will be spoken.
-    pub fn client_tls(&self, protocol: Option<UpstreamProtocol>) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) fn client_tls(&self, protocol: Option<UpstreamProtocol>) -> Result<Arc<ClientConfig>, String> {
         match (&self.tls, protocol) {
             (None, _) => Err("cluster has no TLS context".into()),
             (Some(tls), Some(UpstreamProtocol::Http2)) => tls.http2.clone(),

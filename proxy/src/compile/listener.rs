@@ -16,39 +16,39 @@ use crate::access_log::{LogSinks, Sink};
 use crate::secure::TlsContexts;
 
 /// A listener with everything that serving a connection needs.
-pub struct ListenerEntry {
+pub(crate) struct ListenerEntry {
     /// As configured.
-    pub listener: Arc<Listener>,
+    pub(crate) listener: Arc<Listener>,
     /// Chains in configured order.
-    pub chains: Vec<Arc<ChainEntry>>,
+    pub(crate) chains: Vec<Arc<ChainEntry>>,
     /// Serves what no chain matches.
-    pub default_chain: Option<Arc<ChainEntry>>,
+    pub(crate) default_chain: Option<Arc<ChainEntry>>,
     /// Nothing about the first bytes decides which chain serves.
-    pub needs_detection: bool,
+    pub(crate) needs_detection: bool,
     /// Bound sockets.
-    pub sockets: Arc<Sockets>,
+    pub(crate) sockets: Arc<Sockets>,
 }
 
 /// Bound sockets of one address, one per worker; each worker takes its own.
 #[derive(Debug, Default)]
-pub struct Sockets(pub Mutex<Vec<Option<TcpListener>>>);
+pub(crate) struct Sockets(pub(crate) Mutex<Vec<Option<TcpListener>>>);
 
 /// A filter chain.
-pub struct ChainEntry {
+pub(crate) struct ChainEntry {
     /// Name, or position.
-    pub name: String,
+    pub(crate) name: String,
     /// When it applies.
-    pub matches: ChainMatch,
+    pub(crate) matches: ChainMatch,
     /// TLS termination; the error says why handshakes fail for now.
-    pub tls: Option<Result<Arc<ServerConfig>, String>>,
+    pub(crate) tls: Option<Result<Arc<ServerConfig>, String>>,
     /// Clients prove a mesh identity.
-    pub mesh_peers: bool,
+    pub(crate) mesh_peers: bool,
     /// What serves the connection.
-    pub service: Service,
+    pub(crate) service: Service,
 }
 
 /// What serves a connection.
-pub enum Service {
+pub(crate) enum Service {
     /// HTTP.
     Http(Arc<HttpEntry>),
     /// Opaque bytes.
@@ -56,31 +56,31 @@ pub enum Service {
 }
 
 /// HTTP connection manager.
-pub struct HttpEntry {
+pub(crate) struct HttpEntry {
     /// As configured.
-    pub config: HttpConnection,
+    pub(crate) config: HttpConnection,
     /// Side of the mesh.
-    pub direction: Direction,
+    pub(crate) direction: Direction,
     /// Routes.
-    pub routes: Routes,
+    pub(crate) routes: Routes,
     /// Access logs.
-    pub logs: Vec<Sink>,
+    pub(crate) logs: Vec<Sink>,
 }
 
 /// TCP proxy.
-pub struct TcpEntry {
+pub(crate) struct TcpEntry {
     /// As configured.
-    pub config: mesh_model::listener::TcpProxy,
+    pub(crate) config: mesh_model::listener::TcpProxy,
     /// Side of the mesh.
-    pub direction: Direction,
+    pub(crate) direction: Direction,
     /// Clusters in configured order; `None` = no such cluster.
-    pub clusters: Vec<Option<Arc<ClusterEntry>>>,
+    pub(crate) clusters: Vec<Option<Arc<ClusterEntry>>>,
     /// Access logs.
-    pub logs: Vec<Sink>,
+    pub(crate) logs: Vec<Sink>,
 }
 
 /// Where routes come from.
-pub enum Routes {
+pub(crate) enum Routes {
     /// One table; `None` = not there yet.
     One(Option<Arc<Table>>),
     /// By the authority's port.
@@ -127,7 +127,7 @@ pub(super) fn compile(
         matches.tls.is_some() || !matches.server_names.is_empty() || !matches.application_protocols.is_empty()
     });
     let sockets = before
-        .filter(|b| b.listener.address == listener.address)
+        .filter(|_| listener.bind_to_port)
         .map(|b| Arc::clone(&b.sockets))
         .unwrap_or_default();
     Some(Arc::new(ListenerEntry {
@@ -212,19 +212,19 @@ fn with_mesh_protocols(base: Arc<ServerConfig>, tls: &DownstreamTls) -> Arc<Serv
 
 /// What is known about a connection before a chain is chosen.
 #[derive(Debug, Clone, Default)]
-pub struct Hello {
+pub(crate) struct Hello {
     /// TLS.
-    pub tls: bool,
+    pub(crate) tls: bool,
     /// SNI.
-    pub server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
     /// ALPN offered, or the protocol detected.
-    pub protocols: Vec<Vec<u8>>,
+    pub(crate) protocols: Vec<Vec<u8>>,
 }
 
 impl ListenerEntry {
     /// The chain that serves a connection: the most specific of those that match.
     #[must_use]
-    pub fn chain(&self, hello: &Hello, destination: SocketAddr) -> Option<&Arc<ChainEntry>> {
+    pub(crate) fn chain(&self, hello: &Hello, destination: SocketAddr) -> Option<&Arc<ChainEntry>> {
         self.chains
             .iter()
             .rev()
@@ -236,7 +236,7 @@ impl ListenerEntry {
 
     /// A chain by name.
     #[must_use]
-    pub fn chain_named(&self, name: &str) -> Option<&Arc<ChainEntry>> {
+    pub(crate) fn chain_named(&self, name: &str) -> Option<&Arc<ChainEntry>> {
         self.chains
             .iter()
             .chain(&self.default_chain)

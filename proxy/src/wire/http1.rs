@@ -15,7 +15,7 @@ const INFORMATIONAL_MAX: u32 = 16;
 
 /// Reads one body from a wire.
 #[derive(Debug, Default)]
-pub struct Incoming {
+pub(crate) struct Incoming {
     reader: BodyReader,
     ready: usize,
 }
@@ -23,7 +23,7 @@ pub struct Incoming {
 impl Incoming {
     /// For a body with this framing.
     #[must_use]
-    pub fn new(framing: Framing) -> Self {
+    pub(crate) fn new(framing: Framing) -> Self {
         Self {
             reader: BodyReader::new(framing),
             ready: 0,
@@ -32,7 +32,7 @@ impl Incoming {
 
     /// Whether all of it was read.
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.reader.is_done()
     }
 
@@ -73,7 +73,7 @@ impl Incoming {
 
 /// Writes one body to a wire.
 #[derive(Debug, Default)]
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     framing: Framing,
     left: u64,
 }
@@ -81,7 +81,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// For a body with this framing.
     #[must_use]
-    pub fn new(framing: Framing) -> Self {
+    pub(crate) fn new(framing: Framing) -> Self {
         let left = if let Framing::Length(length) = framing { length } else { 0 };
         Self { framing, left }
     }
@@ -130,21 +130,21 @@ impl Outgoing {
 }
 
 /// The client's end: request body in, response out.
-pub struct ClientSide {
+pub(crate) struct ClientSide {
     /// Bytes.
-    pub wire: Wire,
+    pub(crate) wire: Wire,
     /// Request body.
-    pub incoming: Incoming,
+    pub(crate) incoming: Incoming,
     /// Response body.
-    pub outgoing: Outgoing,
+    pub(crate) outgoing: Outgoing,
     /// `100 Continue` is owed before the body is waited for.
-    pub owes_continue: bool,
+    pub(crate) owes_continue: bool,
 }
 
 impl ClientSide {
     /// A connection before its first request.
     #[must_use]
-    pub fn new(wire: Wire) -> Self {
+    pub(crate) fn new(wire: Wire) -> Self {
         Self {
             wire,
             incoming: Incoming::default(),
@@ -189,23 +189,23 @@ impl Sink for ClientSide {
 }
 
 /// An upstream's end: request out, response in.
-pub struct ServerSide {
+pub(crate) struct ServerSide {
     /// Bytes.
-    pub wire: Wire,
+    pub(crate) wire: Wire,
     incoming: Incoming,
     outgoing: Outgoing,
     informational: u32,
     /// Requests served so far.
-    pub served: u32,
+    pub(crate) served: u32,
     /// Something of the response was received.
-    pub answered: bool,
+    pub(crate) answered: bool,
     keep_alive: bool,
 }
 
 impl ServerSide {
     /// A new connection.
     #[must_use]
-    pub fn new(wire: Wire) -> Self {
+    pub(crate) fn new(wire: Wire) -> Self {
         Self {
             wire,
             incoming: Incoming::default(),
@@ -218,7 +218,7 @@ impl ServerSide {
     }
 
     /// Starts a request whose head was appended to the wire's output.
-    pub fn begin(&mut self, framing: Framing) {
+    pub(crate) fn begin(&mut self, framing: Framing) {
         self.outgoing = Outgoing::new(if framing == Framing::UntilClose { Framing::Chunked } else { framing });
         self.incoming = Incoming::default();
         self.informational = 0;
@@ -228,7 +228,7 @@ impl ServerSide {
     }
 
     /// Reads the final response head.
-    pub fn poll_head(
+    pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         kind: Method,
@@ -261,7 +261,7 @@ impl ServerSide {
 
     /// Whether another request may be sent.
     #[must_use]
-    pub fn is_reusable(&self) -> bool {
+    pub(crate) fn is_reusable(&self) -> bool {
         self.keep_alive
             && self.incoming.is_done()
             && self.outgoing.left == 0
@@ -271,7 +271,7 @@ impl ServerSide {
     }
 
     /// Whether an idle connection is still open and silent.
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         self.wire.poll_fill(&mut cx).is_pending()
     }

@@ -9,18 +9,19 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::{Failure, Next, Sink, Source};
 use crate::codec::fields::{Fields, Id};
 use crate::codec::head::{Framing, Method, Request, Response, Version};
+use crate::codec::write::Extras;
 
 /// Largest header list taken from a peer.
-pub const HEADER_LIST_MAX: u32 = 64 * 1024;
+pub(crate) const HEADER_LIST_MAX: u32 = 64 * 1024;
 /// Stream window.
-pub const STREAM_WINDOW: u32 = 1 << 20;
+pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
 /// Connection window.
-pub const CONNECTION_WINDOW: u32 = 8 << 20;
+pub(crate) const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Most concurrent streams of one client.
-pub const STREAMS_MAX: u32 = 1000;
+pub(crate) const STREAMS_MAX: u32 = 1000;
 
 /// A body that arrives on a stream.
-pub struct Incoming {
+pub(crate) struct Incoming {
     stream: Option<RecvStream>,
     data: Bytes,
     trailers: Option<Box<Fields>>,
@@ -36,6 +37,12 @@ impl Incoming {
             trailers: None,
             over,
         }
+    }
+
+    /// Whether all of it was read.
+    #[must_use]
+    pub(crate) fn is_done(&self) -> bool {
+        self.over && self.data.is_empty()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Failure>> {
@@ -79,7 +86,7 @@ impl Incoming {
 }
 
 /// A body that leaves on a stream.
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     stream: SendStream<Bytes>,
     ended: bool,
 }
@@ -120,12 +127,12 @@ impl Outgoing {
     }
 
     /// Ends the stream with an error.
-    pub fn reset(&mut self, reason: Reason) {
+    pub(crate) fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
     }
 
     /// Ready when the peer reset the stream.
-    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.stream.poll_reset(cx).map(drop)
     }
 }
@@ -156,7 +163,7 @@ fn append_fields(map: &mut HeaderMap, fields: &Fields) {
 
 /// Copies an HTTP/2 request head; `None` when it is one that HTTP/1 cannot say (so it is refused).
 #[must_use]
-pub fn read_request(parts: &http::request::Parts, ended: bool, out: &mut Request) -> Option<()> {
+pub(crate) fn read_request(parts: &http::request::Parts, ended: bool, out: &mut Request) -> Option<()> {
     out.fields.clear();
     out.method = out.fields.store(parts.method.as_str().as_bytes());
     out.kind = match parts.method {
@@ -219,7 +226,7 @@ pub fn read_request(parts: &http::request::Parts, ended: bool, out: &mut Request
 }
 
 /// The request as HTTP/2 says it.
-pub fn write_request(request: &Request, attempt_count: Option<u32>) -> Option<http::Request<()>> {
+pub(crate) fn write_request(request: &Request, extras: &Extras<'_>) -> Option<http::Request<()>> {
     let mut builder = http::Request::builder()
         .version(http::Version::HTTP_2)
         .method(request.method_bytes());
@@ -236,8 +243,14 @@ pub fn write_request(request: &Request, attempt_count: Option<u32>) -> Option<ht
     };
     let headers = builder.headers_mut()?;
     append_fields(headers, &request.fields);
-    if let Some(count) = attempt_count {
+    if let Some(count) = extras.attempt_count {
         headers.append("x-envoy-attempt-count", HeaderValue::from(count));
+    }
+    if let Some((metadata, id)) = extras.metadata
+        && let (Ok(metadata), Ok(id)) = (HeaderValue::from_bytes(metadata), HeaderValue::from_bytes(id))
+    {
+        headers.append("x-envoy-peer-metadata", metadata);
+        headers.append("x-envoy-peer-metadata-id", id);
     }
     if let Framing::Length(length) = request.framing {
         headers.append(http::header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -249,9 +262,9 @@ pub fn write_request(request: &Request, attempt_count: Option<u32>) -> Option<ht
 }
 
 /// The client's end of one stream.
-pub struct ClientSide {
+pub(crate) struct ClientSide {
     /// Request body.
-    pub incoming: Incoming,
+    pub(crate) incoming: Incoming,
     respond: h2::server::SendResponse<Bytes>,
     outgoing: Option<Outgoing>,
 }
@@ -259,7 +272,7 @@ pub struct ClientSide {
 impl ClientSide {
     /// A stream whose head was read.
     #[must_use]
-    pub fn new(body: RecvStream, respond: h2::server::SendResponse<Bytes>) -> Self {
+    pub(crate) fn new(body: RecvStream, respond: h2::server::SendResponse<Bytes>) -> Self {
         Self {
             incoming: Incoming::new(Some(body)),
             respond,
@@ -268,7 +281,7 @@ impl ClientSide {
     }
 
     /// Sends the response head.
-    pub fn begin(&mut self, response: &Response) -> Result<(), Failure> {
+    pub(crate) fn begin(&mut self, response: &Response) -> Result<(), Failure> {
         let mut head = http::Response::new(());
         *head.status_mut() = http::StatusCode::from_u16(response.status).map_err(|_| Failure::Protocol)?;
         append_fields(head.headers_mut(), &response.fields);
@@ -290,7 +303,7 @@ impl ClientSide {
     }
 
     /// Ends the stream with an error.
-    pub fn reset(&mut self, reason: Reason) {
+    pub(crate) fn reset(&mut self, reason: Reason) {
         match &mut self.outgoing {
             Some(outgoing) => outgoing.reset(reason),
             None => self.respond.send_reset(reason),
@@ -298,7 +311,7 @@ impl ClientSide {
     }
 
     /// Ready when the client gave up.
-    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.outgoing {
             Some(outgoing) => outgoing.poll_reset(cx),
             None => self.respond.poll_reset(cx).map(drop),
@@ -339,7 +352,7 @@ impl Sink for ClientSide {
 }
 
 /// An upstream's end of one stream.
-pub struct ServerSide {
+pub(crate) struct ServerSide {
     response: Option<h2::client::ResponseFuture>,
     incoming: Incoming,
     outgoing: Outgoing,
@@ -347,12 +360,12 @@ pub struct ServerSide {
 
 impl ServerSide {
     /// Sends a request head on a ready connection.
-    pub fn begin(
+    pub(crate) fn begin(
         connection: &mut h2::client::SendRequest<Bytes>,
         request: &Request,
-        attempt_count: Option<u32>,
+        extras: &Extras<'_>,
     ) -> Result<Self, Failure> {
-        let head = write_request(request, attempt_count).ok_or(Failure::Protocol)?;
+        let head = write_request(request, extras).ok_or(Failure::Protocol)?;
         let ended = request.framing == Framing::None;
         let (response, stream) = connection
             .send_request(head, ended)
@@ -365,7 +378,7 @@ impl ServerSide {
     }
 
     /// Reads the final response head.
-    pub fn poll_head(&mut self, cx: &mut Context<'_>, out: &mut Response) -> Poll<Result<(), Failure>> {
+    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>, out: &mut Response) -> Poll<Result<(), Failure>> {
         let Some(response) = &mut self.response else {
             return Poll::Ready(Err(Failure::Protocol));
         };
@@ -401,9 +414,14 @@ impl ServerSide {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the stream up.
-    pub fn reset(&mut self) {
-        self.outgoing.reset(Reason::CANCEL);
+}
+
+impl Drop for ServerSide {
+    /// Gives the stream up if it has not run its course.
+    fn drop(&mut self) {
+        if !self.outgoing.ended || !self.incoming.is_done() {
+            self.outgoing.reset(Reason::CANCEL);
+        }
     }
 }
 

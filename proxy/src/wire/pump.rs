@@ -3,23 +3,28 @@
 use std::task::{Context, Poll, ready};
 
 use super::{Failure, Next, Sink, Source};
+use crate::codec::fields::Id;
 
 /// Progress of one body.
 #[derive(Debug, Default)]
-pub struct Pump {
+pub(crate) struct Pump {
     /// Body bytes moved.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// The end was handed to the sink.
-    pub finished: bool,
+    pub(crate) finished: bool,
     /// Everything was written.
-    pub flushed: bool,
+    pub(crate) flushed: bool,
     /// Bytes kept for another attempt; `None` = not kept, or too many.
-    pub replay: Option<Replay>,
+    pub(crate) replay: Option<Replay>,
+    /// The sink stopped listening; nothing more is moved.
+    pub(crate) failed: bool,
+    /// `grpc-status` of the trailers.
+    pub(crate) grpc_status: Option<u16>,
 }
 
 /// What was already read of a request body, for another attempt.
 #[derive(Debug, Default)]
-pub struct Replay {
+pub(crate) struct Replay {
     kept: Vec<u8>,
     sent: usize,
 }
@@ -29,7 +34,7 @@ const REPLAY_MAX: usize = 1024 * 1024;
 
 /// Which side failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// The body could not be read.
     Source(Failure),
     /// The body could not be written.
@@ -39,7 +44,7 @@ pub enum Side {
 impl Pump {
     /// Keeps what passes, so that [`Pump::rewind`] is possible.
     #[must_use]
-    pub fn replayable() -> Self {
+    pub(crate) fn replayable() -> Self {
         Self {
             replay: Some(Replay::default()),
             ..Self::default()
@@ -47,7 +52,7 @@ impl Pump {
     }
 
     /// Starts again for another sink; `false` when too much has passed.
-    pub fn rewind(&mut self) -> bool {
+    pub(crate) fn rewind(&mut self) -> bool {
         self.finished = false;
         self.flushed = false;
         match &mut self.replay {
@@ -59,8 +64,15 @@ impl Pump {
         }
     }
 
+    /// The whole body, if it was kept and is complete.
+    #[must_use]
+    pub(crate) fn kept(&self) -> Option<&[u8]> {
+        let replay = self.replay.as_ref()?;
+        self.finished.then_some(replay.kept.as_slice())
+    }
+
     /// Moves what can be moved; ready when everything is written.
-    pub fn poll<S: Source, K: Sink>(
+    pub(crate) fn poll<S: Source, K: Sink>(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut S,
@@ -99,6 +111,10 @@ impl Pump {
         match ready!(source.poll_next(cx)).map_err(Side::Source)? {
             Next::End => {
                 let trailers = source.trailers();
+                self.grpc_status = trailers
+                    .as_ref()
+                    .and_then(|t| t.get(Id::GrpcStatus))
+                    .and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
                 sink.finish(trailers.as_deref()).map_err(Side::Sink)?;
                 self.finished = true;
             }

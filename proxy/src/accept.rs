@@ -1,0 +1,193 @@
+//! From a bound socket to a served connection.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::compile::{ChainEntry, Hello, ListenerEntry, Service, Sockets};
+use crate::secure::ProvenPeer;
+use crate::wire::{Stream, Wire};
+use crate::worker::{Desired, Drain, Registered, Worker};
+
+/// A TLS handshake must end within this time.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// Pause after a failed accept (out of descriptors, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accept loops of one worker by address.
+#[derive(Default)]
+pub(crate) struct Listeners(BTreeMap<SocketAddr, Accepting>);
+
+struct Accepting {
+    sockets: Arc<Sockets>,
+    task: JoinHandle<()>,
+}
+
+impl Listeners {
+    /// Starts and ends accept loops so that they fit what is desired; new ones first.
+    pub(crate) fn reconcile(&mut self, worker: &Rc<Worker>, desired: &Desired) {
+        let Some(compiled) = &desired.compiled else { return };
+        let wanted = |entry: &ListenerEntry| {
+            entry.listener.bind_to_port
+                && desired.stop_by.is_none()
+                && worker.drain(entry.listener.direction) != Drain::Closed
+        };
+        for (address, entry) in compiled.bound.iter().filter(|(_, entry)| wanted(entry)) {
+            let running = self
+                .0
+                .get(address)
+                .is_some_and(|a| Arc::ptr_eq(&a.sockets, &entry.sockets));
+            if running {
+                continue;
+            }
+            let socket = entry.sockets.0.lock().get_mut(worker.index).and_then(Option::take);
+            let Some(socket) = socket else { continue };
+            match TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let task = tokio::task::spawn_local(accept(Rc::clone(worker), *address, socket));
+                    let accepting = Accepting {
+                        sockets: Arc::clone(&entry.sockets),
+                        task,
+                    };
+                    if let Some(before) = self.0.insert(*address, accepting) {
+                        before.task.abort();
+                    }
+                }
+                Err(error) => tracing::error!(listener = %entry.listener.name, %error, "socket cannot be used"),
+            }
+        }
+        self.0.retain(|address, accepting| {
+            let keep = compiled
+                .bound
+                .get(address)
+                .is_some_and(|entry| wanted(entry) && Arc::ptr_eq(&accepting.sockets, &entry.sockets));
+            if !keep {
+                accepting.task.abort();
+            }
+            keep
+        });
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        for accepting in self.0.values() {
+            accepting.task.abort();
+        }
+    }
+}
+
+async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: TcpListener) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, remote)) => {
+                let entry = worker.view().and_then(|v| v.compiled.bound.get(&address).cloned());
+                if let Some(entry) = entry {
+                    let registered = worker.register();
+                    tokio::task::spawn_local(serve(Rc::clone(&worker), entry, stream, remote, registered));
+                }
+            }
+            Err(error) => {
+                // Whatever it is, the loop goes on: a proxy that stops accepting is down.
+                tracing::warn!(%address, %error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A connection after its transport is settled.
+pub(crate) struct Accepted {
+    /// Its worker.
+    pub(crate) worker: Rc<Worker>,
+    /// Timer and drain.
+    pub(crate) registered: Registered,
+    /// Listener's name.
+    pub(crate) listener: String,
+    /// Chain that serves it.
+    pub(crate) chain: Arc<ChainEntry>,
+    /// Bytes.
+    pub(crate) wire: Wire,
+    /// What was known when the chain was chosen.
+    pub(crate) hello: Hello,
+    /// What the client's certificate proved.
+    pub(crate) peer: Option<ProvenPeer>,
+    /// ALPN agreed on.
+    pub(crate) protocol: Option<Vec<u8>>,
+    /// Where the client connected to.
+    pub(crate) local: SocketAddr,
+    /// The client.
+    pub(crate) remote: SocketAddr,
+}
+
+async fn serve(
+    worker: Rc<Worker>,
+    entry: Arc<ListenerEntry>,
+    mut socket: TcpStream,
+    remote: SocketAddr,
+    registered: Registered,
+) {
+    // Latency over packet count; where it cannot be set the connection still works.
+    let _ = socket.set_nodelay(true);
+    let local = socket.local_addr().unwrap_or(entry.listener.address);
+    let (hello, read) = if entry.needs_detection {
+        match crate::detect::detect(&mut socket, entry.listener.detection_timeout).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(listener = %entry.listener.name, %remote, %error, "nothing detected");
+                return;
+            }
+        }
+    } else {
+        (Hello::default(), Vec::new())
+    };
+    let Some(chain) = entry.chain(&hello, local).cloned() else {
+        tracing::debug!(listener = %entry.listener.name, %remote, ?hello, "filter_chain_not_found");
+        return;
+    };
+    let (wire, peer, protocol) = match &chain.tls {
+        None => (Wire::new(Stream::Tcp(socket), read), None, None),
+        Some(Err(reason)) => {
+            tracing::debug!(listener = %entry.listener.name, %reason, "no TLS context yet");
+            return;
+        }
+        Some(Ok(context)) => {
+            match crate::secure::terminate(Arc::clone(context), read, socket, HANDSHAKE_LIMIT).await {
+                Ok(tls) => {
+                    let session = tls.get_ref().1;
+                    let peer = session.peer_certificates().and_then(ProvenPeer::of);
+                    let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
+                    (Wire::new(Stream::Server(Box::new(tls)), Vec::new()), peer, protocol)
+                }
+                Err(error) => {
+                    tracing::debug!(listener = %entry.listener.name, %remote, %error, "TLS handshake failed");
+                    return;
+                }
+            }
+        }
+    };
+    let accepted = Accepted {
+        worker,
+        registered,
+        listener: entry.listener.name.clone(),
+        wire,
+        hello,
+        peer,
+        protocol,
+        local,
+        remote,
+        chain: Arc::clone(&chain),
+    };
+    match &chain.service {
+        Service::Http(_) => crate::http::serve(accepted).await,
+        Service::Tcp(tcp) => {
+            let tcp = Arc::clone(tcp);
+            crate::relay::serve(accepted, &tcp).await;
+        }
+    }
+}

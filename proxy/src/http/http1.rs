@@ -1,0 +1,258 @@
+//! An HTTP/1 client: one request after another on one connection, driven by the connection's own task.
+
+use std::future::poll_fn;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use super::{Client, Context, Session};
+use crate::accept::Accepted;
+use crate::call::Call;
+use crate::codec::head::{HeadError, Method, Request, RequestRules, Response, parse_request};
+use crate::codec::write;
+use crate::detect::PREFACE;
+use crate::refusal::Refusal;
+use crate::runtime::NodeKind;
+use crate::wire::http1::{ClientSide, Incoming, Outgoing};
+use crate::wire::{Failure, Source, Wire};
+use crate::worker::{Connection, Drain};
+
+/// A connection without a request is closed after this long when nothing else is configured (Envoy's default).
+const IDLE_DEFAULT: Duration = Duration::from_secs(3600);
+/// A request head must be complete within this time at edges.
+const HEAD_LIMIT_EDGE: Duration = Duration::from_secs(10);
+/// Input that may wait in memory while an answer is outstanding.
+const AHEAD_MAX: usize = 64 * 1024;
+/// An unread rest of a request body is read up to this, to save the connection.
+const REST_MAX: u64 = 64 * 1024;
+/// How long a refused client may take to read its answer before the connection is torn down.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Whether the connection begins with the HTTP/2 preface; `None` = it ended.
+pub(super) async fn starts_with_preface(accepted: &mut Accepted, context: &Context) -> Option<bool> {
+    let connection = &accepted.registered.connection;
+    let limit = head_limit(context).unwrap_or(IDLE_DEFAULT);
+    connection.set_deadline(Some(Instant::now() + limit));
+    let wire = &mut accepted.wire;
+    poll_fn(|cx| {
+        loop {
+            let have = wire.input();
+            let n = have.len().min(PREFACE.len());
+            if n > 0 && (!PREFACE.starts_with(have.get(..n).unwrap_or_default()) || n >= 16) {
+                return Poll::Ready(Some(n >= 16));
+            }
+            match wire.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return connection.poll_deadline(cx).map(|()| None),
+            }
+        }
+    })
+    .await
+    // A short or odd start is HTTP/1's to refuse.
+    .map(|preface| preface && wire.input().starts_with(PREFACE.get(..16).unwrap_or_default()))
+}
+
+fn head_limit(context: &Context) -> Option<Duration> {
+    let configured = context.http.config.request_headers_timeout;
+    configured.or((context.worker.node.kind == NodeKind::Edge).then_some(HEAD_LIMIT_EDGE))
+}
+
+/// Serves requests until the connection ends.
+pub(super) async fn serve(mut session: Session, accepted: Accepted) {
+    let registered = accepted.registered;
+    let connection = &registered.connection;
+    let mut side = ClientSide::new(accepted.wire);
+    let mut served = false;
+    loop {
+        side.wire.release();
+        let idle = session.context.http.config.idle_timeout.unwrap_or(IDLE_DEFAULT);
+        connection.set_deadline(Some(Instant::now() + idle));
+        if !wait_for_request(&mut side.wire, connection, &session.context, served).await {
+            break;
+        }
+        served = true;
+        let context = session.current();
+        let mut call = Call::new(context);
+        connection.set_deadline(head_limit(&call.context).map(|limit| call.started + limit));
+        match read_head(&mut side.wire, connection, &mut call).await {
+            Head::Read => {}
+            Head::Nothing => {
+                call.forget();
+                break;
+            }
+            Head::Refused(error) => {
+                refuse(&mut call, &mut side, error.into()).await;
+                break;
+            }
+        }
+        connection.set_deadline(None);
+        side.incoming = Incoming::new(call.heads.request.framing);
+        side.owes_continue = call.heads.request.expect_continue;
+        let keep = crate::walk::walk(&mut call, &mut side).await;
+        drop(call);
+        if !keep || !finish_body(&mut side).await {
+            linger(&mut side.wire).await;
+            break;
+        }
+    }
+}
+
+async fn wait_for_request(wire: &mut Wire, connection: &Connection, context: &Context, served: bool) -> bool {
+    poll_fn(|cx| {
+        if !wire.input().is_empty() {
+            return Poll::Ready(true);
+        }
+        match wire.poll_readable(cx) {
+            Poll::Ready(Ok(())) => match wire.poll_fill(cx) {
+                Poll::Ready(Ok(n)) => return Poll::Ready(n > 0),
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Pending => wire.release(),
+            },
+            Poll::Ready(Err(_)) => return Poll::Ready(false),
+            Poll::Pending => {}
+        }
+        // A new connection is served once even while clients are asked to leave.
+        let unwanted = match context.worker.drain(context.direction()) {
+            Drain::Serving => false,
+            Drain::Graceful => served,
+            Drain::Closed => true,
+        };
+        if connection.poll_deadline(cx).is_ready() || unwanted {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+enum Head {
+    Read,
+    /// The client went before it asked anything.
+    Nothing,
+    Refused(HeadError),
+}
+
+async fn read_head(wire: &mut Wire, connection: &Connection, call: &mut Call) -> Head {
+    let config = &call.context.http.config;
+    let rules = RequestRules {
+        kind: call.context.worker.node.kind,
+        head_max: usize::try_from(config.max_request_headers_kib).unwrap_or(60) * 1024,
+        fields_max: usize::try_from(config.max_headers_count).unwrap_or(100),
+        http_10: config.accept_http_10,
+    };
+    let request = &mut call.heads.request;
+    let mut seen = 0;
+    poll_fn(|cx| {
+        loop {
+            // A head that was incomplete is read again only when a line break came: no quadratic work for drips.
+            let new = wire.input().get(seen..).unwrap_or_default();
+            if seen == 0 || memchr::memchr(b'\n', new).is_some() || wire.input().len() >= rules.head_max {
+                match parse_request(wire.input(), &rules, request) {
+                    Ok(Some(used)) => {
+                        wire.consume(used);
+                        return Poll::Ready(Head::Read);
+                    }
+                    Ok(None) => seen = wire.input().len(),
+                    Err(error) => return Poll::Ready(Head::Refused(error)),
+                }
+            } else {
+                seen = wire.input().len();
+            }
+            match wire.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Head::Nothing),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => {
+                    return connection
+                        .poll_deadline(cx)
+                        .map(|()| Head::Refused(HeadError::TIMEOUT));
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Answers something that is no request and closes.
+async fn refuse(call: &mut Call, side: &mut ClientSide, refusal: Refusal) {
+    side.incoming = Incoming::default();
+    crate::walk::refuse(call, side, refusal).await;
+    linger(&mut side.wire).await;
+}
+
+/// Reads what is left of a request body so that the connection can go on; `false` = too much.
+async fn finish_body(side: &mut ClientSide) -> bool {
+    if side.incoming.is_done() {
+        return true;
+    }
+    let mut rest = 0_u64;
+    poll_fn(|cx| {
+        loop {
+            match side.poll_next(cx) {
+                Poll::Ready(Ok(crate::wire::Next::End)) => return Poll::Ready(true),
+                Poll::Ready(Ok(crate::wire::Next::Data)) => {
+                    let n = side.data().len();
+                    rest += n as u64;
+                    side.consume(n);
+                    if rest > REST_MAX {
+                        return Poll::Ready(false);
+                    }
+                }
+                // Only what is here already: nobody waits for a body that no one wants.
+                Poll::Ready(Err(_)) | Poll::Pending => return Poll::Ready(false),
+            }
+        }
+    })
+    .await
+}
+
+/// Lets the client read the last answer: closing with unread input would reset the connection under it.
+async fn linger(wire: &mut Wire) {
+    use tokio::io::AsyncWriteExt as _;
+    let _ = tokio::time::timeout(LINGER, async {
+        if poll_fn(|cx| wire.poll_flush(cx)).await.is_err() || wire.stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut budget = 1 << 20;
+        while budget > 0 {
+            wire.consume(wire.input().len());
+            match poll_fn(|cx| wire.poll_fill(cx)).await {
+                Ok(0) | Err(_) => return,
+                Ok(n) => budget -= i64::try_from(n).unwrap_or(i64::MAX).min(budget),
+            }
+        }
+    })
+    .await;
+}
+
+impl Client for ClientSide {
+    fn begin(&mut self, response: &Response, request: &Request, close: bool) -> Result<(), Failure> {
+        let how = write::response_framing(response, request.version, close);
+        write::response_head(self.wire.output(), response, how);
+        let no_body = request.kind == Method::Head || matches!(response.status, 101 | 204 | 304);
+        self.outgoing = Outgoing::new(if no_body { crate::codec::head::Framing::None } else { how.framing });
+        Ok(())
+    }
+
+    fn poll_gone(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        while self.wire.input().len() < AHEAD_MAX {
+            match self.wire.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    }
+
+    fn cut(&mut self) {
+        // Closing without the announced end is what tells an HTTP/1 client.
+    }
+
+    fn body_done(&self) -> bool {
+        self.incoming.is_done()
+    }
+
+    fn wire(&mut self) -> Option<&mut Wire> {
+        Some(&mut self.wire)
+    }
+}
