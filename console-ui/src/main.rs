@@ -1,8 +1,26 @@
 //! The console's pages.
+//!
+//! `app` is the shell; `graph`, `config` and `mesh` are its pages. What can be decided without a browser is in pure
+//! modules with their own tests: `format`, `health`, `graph/{scene,curve,dots,viewport,choice}`.
 
-use leptos::prelude::*;
+mod address;
+mod api;
+mod app;
+mod clock;
+mod config;
+mod format;
+mod graph;
+mod health;
+mod mesh;
+mod parts;
+mod text;
+mod theme;
 
 fn main() {
     console_error_panic_hook::set_once();
-    leptos::mount::mount_to_body(|| view! { <p>"Sightline"</p> });
+    leptos::mount::mount_to_body(app::App);
+    // The picture that stood there until now.
+    if let Some(boot) = leptos::prelude::document().get_element_by_id("boot") {
+        boot.remove();
+    }
 }

@@ -1,0 +1,144 @@
+//! The nodes: an SVG layer over the canvas, so that every node can be focused, read aloud and clicked.
+
+use leptos::ev::KeyboardEvent;
+use leptos::prelude::*;
+use mesh_api::graph::NodeKind;
+
+use super::choice::Selection;
+use super::scene::{Card, Scene};
+use super::viewport::Viewport;
+use crate::format;
+use crate::health::Health;
+
+/// Characters that fit beside the icon.
+const TITLE_LIMIT: usize = 17;
+
+/// What nodes tell the page.
+#[derive(Clone, Copy)]
+pub struct CardEvents {
+    /// Clicked, or Enter.
+    pub select: Callback<String>,
+    /// Arrow keys.
+    pub key: Callback<(String, KeyboardEvent)>,
+    /// Focused by keyboard.
+    pub focus: Callback<String>,
+}
+
+/// All nodes.
+#[component]
+pub fn Cards(
+    scene: Memo<Scene>,
+    viewport: RwSignal<Viewport>,
+    selection: Memo<Option<Selection>>,
+    related: Memo<Option<Vec<String>>>,
+    events: CardEvents,
+) -> impl IntoView {
+    let ids = Memo::new(move |_| scene.with(|scene| scene.cards.iter().map(|card| card.id.clone()).collect::<Vec<_>>()));
+    view! {
+        <svg class="nodes">
+            <g transform=move || viewport.get().transform()>
+                <For each=move || ids.get() key=|id| id.clone() let:id>
+                    <CardView id scene selection related events/>
+                </For>
+            </g>
+        </svg>
+    }
+}
+
+#[component]
+fn CardView(
+    id: String,
+    scene: Memo<Scene>,
+    selection: Memo<Option<Selection>>,
+    related: Memo<Option<Vec<String>>>,
+    events: CardEvents,
+) -> impl IntoView {
+    let key = StoredValue::new(id);
+    let card = Memo::new(move |_| scene.with(|scene| key.with_value(|id| scene.card(id).cloned())));
+    let rate = Memo::new(move |_| {
+        let requests = card.with(|card| card.as_ref().map_or(0, |card| card.requests));
+        format::rate(requests, scene.with(|scene| scene.seconds))
+    });
+    let class = move || {
+        let mut class = String::from("node");
+        if selection.with(|selection| matches!(selection, Some(Selection::Node(id)) if key.with_value(|key| key == id))) {
+            class.push_str(" selected");
+        }
+        if related.with(|related| related.as_ref().is_some_and(|ids| key.with_value(|key| !ids.contains(key)))) {
+            class.push_str(" dim");
+        }
+        if card.with(|card| card.as_ref().is_some_and(|card| card.kind == NodeKind::Unknown)) {
+            class.push_str(" ghost");
+        }
+        class
+    };
+    let transform = move || {
+        card.with(|card| card.as_ref().map(|card| format!("translate({:.1} {:.1})", card.x - card.width / 2.0, card.y - card.height / 2.0)))
+    };
+    let spoken = move || {
+        card.with(|card| {
+            card.as_ref().map(|card| format!("{} {}, {}, {} {}", card.title, card.version, card.health().word(), rate.get(), crate::text::t().rps))
+        })
+    };
+    view! {
+        <g
+            class=class
+            transform=transform
+            tabindex="0"
+            role="button"
+            aria-label=spoken
+            data-id=key.get_value()
+            on:click=move |event| {
+                event.stop_propagation();
+                events.select.run(key.get_value());
+            }
+            on:keydown=move |event| events.key.run((key.get_value(), event))
+            on:focus=move |_| events.focus.run(key.get_value())
+        >
+            {move || card.get().map(|card| face(&card))}
+            <text class="sub" x="54" y="38">{move || format!("{} {}", rate.get(), crate::text::t().rps)}</text>
+        </g>
+    }
+}
+
+/// What changes with the node's name and health only.
+fn face(card: &Card) -> impl IntoView + use<> {
+    let (width, height) = (format!("{:.0}", card.width), format!("{:.0}", card.height));
+    let version = (!card.version.is_empty()).then(|| {
+        let x = format!("{:.0}", card.width - 34.0);
+        view! { <text class="version" x=x y="38" text-anchor="end">{format::shorten(&card.version, 8)}</text> }
+    });
+    let mark = format!("translate({:.0} {:.0})", card.width - 18.0, card.height / 2.0);
+    view! {
+        <title>{format!("{} — {}{}", card.title, card.kind_word(), if card.namespace.is_empty() { String::new() } else { format!(", {}", card.namespace) })}</title>
+        <rect class="shade" x="0" y="2" width=width.clone() height=height.clone() rx="9"></rect>
+        <rect class="card" width=width height=height rx="9"></rect>
+        <rect class="plate" x="9" y="9" width="34" height="34" rx="7"></rect>
+        <use class="glyph" href=format!("#i-{}", card.icon()) x="17" y="17" width="18" height="18"></use>
+        <text class="title" x="54" y="22">{format::shorten(&card.title, TITLE_LIMIT)}</text>
+        {version}
+        <g transform=mark>{mark_of(card.health())}</g>
+    }
+}
+
+/// Circle, triangle, octagon, dashed ring: told apart without colour.
+fn mark_of(health: Health) -> AnyView {
+    match health {
+        Health::Ok => view! {
+            <circle class="mark ok" r="7"></circle>
+            <path class="tick" d="M-3 0.2 -0.8 2.4 3 -2"></path>
+        }
+        .into_any(),
+        Health::Warn => view! {
+            <path class="mark warn" d="M0 -7.5 8 6.5 -8 6.5Z" stroke-linejoin="round"></path>
+            <path class="bang" d="M0 -2.6V2M0 4.3V4.4"></path>
+        }
+        .into_any(),
+        Health::Fail => view! {
+            <path class="mark fail" d="M-3.2 -7.6H3.2L7.6 -3.2V3.2L3.2 7.6H-3.2L-7.6 3.2V-3.2Z"></path>
+            <path class="bang on-fail" d="M0 -3.6V0.6M0 3.6V3.7"></path>
+        }
+        .into_any(),
+        Health::Unknown => view! { <circle class="mark unknown" r="6"></circle> }.into_any(),
+    }
+}

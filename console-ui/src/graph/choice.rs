@@ -1,0 +1,161 @@
+//! What the URL says about the graph page.
+
+use leptos::prelude::*;
+use mesh_api::graph::GraphType;
+
+use crate::address::Address;
+use crate::text::t;
+
+/// What stands on the edges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Label {
+    /// Requests a second.
+    Rate,
+    /// Share of errors.
+    Errors,
+    /// 95th percentile.
+    P95,
+    /// Nothing.
+    None,
+}
+
+/// What the panel shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// A place id.
+    Node(String),
+    /// Place ids.
+    Edge(String, String),
+}
+
+impl Selection {
+    /// Between the two ends in the URL; no id contains it.
+    const ARROW: char = '~';
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once(':')?;
+        match kind {
+            "node" => Some(Self::Node(rest.to_owned())),
+            "edge" => rest.split_once(Self::ARROW).map(|(from, to)| Self::Edge(from.to_owned(), to.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// For the URL.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Node(id) => format!("node:{id}"),
+            Self::Edge(from, to) => format!("edge:{from}{}{to}", Self::ARROW),
+        }
+    }
+}
+
+/// Windows that the toolbar offers, seconds.
+pub const WINDOWS: &[u32] = &[60, 300, 600, 1800, 3600, 10_800];
+
+/// The choices, each its own memo, so that one change redraws one thing.
+#[derive(Clone, Copy)]
+pub struct Choice {
+    /// Graph type.
+    pub kind: Memo<GraphType>,
+    /// Empty: all.
+    pub namespaces: Memo<Vec<String>>,
+    /// Seconds.
+    pub window: Memo<u32>,
+    /// Edge labels.
+    pub label: Memo<Label>,
+    /// The table instead of the picture.
+    pub table: Memo<bool>,
+    /// No live updates.
+    pub paused: Memo<bool>,
+    /// What the panel shows.
+    pub selection: Memo<Option<Selection>>,
+}
+
+impl Choice {
+    /// Reads the URL for as long as the page lives.
+    pub fn new(address: Address) -> Self {
+        Self {
+            kind: Memo::new(move |_| match address.read("type").as_deref() {
+                Some("app") => GraphType::App,
+                Some("versionedApp") => GraphType::VersionedApp,
+                Some("service") => GraphType::Service,
+                _ => GraphType::Workload,
+            }),
+            namespaces: Memo::new(move |_| {
+                let text = address.read("namespaces").unwrap_or_default();
+                text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+            }),
+            window: Memo::new(move |_| {
+                let seconds = address.read("window").and_then(|text| text.parse().ok());
+                seconds.filter(|seconds| (10..=7 * 86_400).contains(seconds)).unwrap_or(60)
+            }),
+            label: Memo::new(move |_| match address.read("label").as_deref() {
+                Some("errors") => Label::Errors,
+                Some("p95") => Label::P95,
+                Some("none") => Label::None,
+                _ => Label::Rate,
+            }),
+            table: Memo::new(move |_| address.read("view").as_deref() == Some("table")),
+            paused: Memo::new(move |_| address.read("live").as_deref() == Some("off")),
+            selection: Memo::new(move |_| address.read("sel").as_deref().and_then(Selection::from_text)),
+        }
+    }
+
+    /// The scope as a query: `type=…&namespaces=…`; tracked.
+    pub fn scope(self) -> String {
+        format!("type={}&namespaces={}", type_name(self.kind.get()), crate::api::encode(&self.namespaces.get().join(",")))
+    }
+}
+
+/// As the API writes it.
+pub fn type_name(kind: GraphType) -> &'static str {
+    match kind {
+        GraphType::Workload => "workload",
+        GraphType::App => "app",
+        GraphType::VersionedApp => "versionedApp",
+        GraphType::Service => "service",
+    }
+}
+
+/// For the URL; the default is left out.
+pub fn label_name(label: Label) -> Option<String> {
+    match label {
+        Label::Rate => None,
+        Label::Errors => Some("errors".into()),
+        Label::P95 => Some("p95".into()),
+        Label::None => Some("none".into()),
+    }
+}
+
+/// A window in words.
+pub fn window_words(seconds: u32) -> String {
+    crate::format::span(f64::from(seconds))
+}
+
+/// A graph type in words.
+pub fn type_words() -> Vec<(GraphType, &'static str)> {
+    vec![
+        (GraphType::Workload, t().view_workload),
+        (GraphType::VersionedApp, t().view_versioned),
+        (GraphType::App, t().view_app),
+        (GraphType::Service, t().view_service),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Selection;
+
+    #[test]
+    fn a_selection_survives_the_url() {
+        for selection in [
+            Selection::Node("default/reviews@v1".into()),
+            Selection::Edge("unknown".into(), "service:reviews.default.svc.cluster.local".into()),
+        ] {
+            assert_eq!(Selection::from_text(&selection.to_text()), Some(selection));
+        }
+        assert_eq!(Selection::from_text("edge:a"), None);
+        assert_eq!(Selection::from_text("a"), None);
+    }
+}

@@ -1,0 +1,161 @@
+//! The graph as it comes: one event stream a page, closed while the page is hidden or paused.
+
+use std::time::Duration;
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use mesh_api::graph::{Graph, GraphType};
+use mesh_api::layout::Layout;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use web_sys::{EventSource, MessageEvent};
+
+use super::choice::Choice;
+use super::scene::covers;
+use crate::api::{self, Failure};
+
+/// A stream that the browser has given up is opened again after this.
+const REOPEN: Duration = Duration::from_secs(2);
+
+/// What has arrived.
+#[derive(Clone, Copy)]
+pub struct Feed {
+    /// The newest graph.
+    pub graph: RwSignal<Option<Graph>>,
+    /// Type of the newest graph: that of the page may be newer.
+    pub kind: RwSignal<GraphType>,
+    /// Places for it.
+    pub layout: RwSignal<Option<Layout>>,
+    /// The stream is interrupted.
+    pub lost: RwSignal<bool>,
+    /// Nothing could be loaded.
+    pub failure: RwSignal<Option<Failure>>,
+    again: RwSignal<u32>,
+}
+
+/// Closes its stream when dropped.
+struct Open {
+    source: EventSource,
+    _handlers: [Closure<dyn FnMut(MessageEvent)>; 3],
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.source.close();
+    }
+}
+
+impl Feed {
+    /// Follows the page's choice while its owner lives.
+    pub fn follow(choice: Choice) -> Self {
+        let feed = Self {
+            graph: RwSignal::new(None),
+            kind: RwSignal::new(choice.kind.get_untracked()),
+            layout: RwSignal::new(None),
+            lost: RwSignal::new(false),
+            failure: RwSignal::new(None),
+            again: RwSignal::new(0),
+        };
+        let visible = visibility();
+        let open: StoredValue<Option<Open>, LocalStorage> = StoredValue::new_local(None);
+        Effect::new(move |_| {
+            feed.again.track();
+            let (scope, window, kind) = (choice.scope(), choice.window.get(), choice.kind.get());
+            open.set_value(None);
+            if !choice.paused.get() && visible.get() {
+                open.set_value(feed.open(&scope, window, kind));
+            }
+        });
+        // The first picture does not wait for the stream, and a paused page has one too.
+        Effect::new(move |_| {
+            let (scope, window, kind) = (choice.scope(), choice.window.get(), choice.kind.get());
+            feed.again.track();
+            spawn_local(async move {
+                match api::get::<Graph>(&format!("/api/graph?{scope}&from=now-{window}s&to=now")).await {
+                    Ok(graph) => feed.arrived(graph, kind),
+                    Err(failure) => feed.failure.set(Some(failure)),
+                }
+            });
+        });
+        feed.follow_layout(choice);
+        on_cleanup(move || open.set_value(None));
+        feed
+    }
+
+    /// Tries again.
+    pub fn retry(self) {
+        self.failure.set(None);
+        self.again.update(|times| *times += 1);
+    }
+
+    fn arrived(self, graph: Graph, kind: GraphType) {
+        self.failure.set(None);
+        if self.kind.get_untracked() != kind {
+            self.layout.set(None);
+            self.kind.set(kind);
+        }
+        self.graph.set(Some(graph));
+    }
+
+    /// Asks for places when a name appears that has none.
+    fn follow_layout(self, choice: Choice) {
+        let asking = StoredValue::new(false);
+        Effect::new(move |_| {
+            let scope = choice.scope();
+            let window = choice.window.get();
+            let known = self.graph.with(|graph| {
+                graph.as_ref().is_none_or(|graph| self.layout.with(|layout| layout.as_ref().is_some_and(|layout| covers(graph, layout))))
+            });
+            if known || asking.get_value() {
+                return;
+            }
+            asking.set_value(true);
+            spawn_local(async move {
+                let layout = api::get::<Layout>(&format!("/api/layout?{scope}&from=now-{window}s&to=now")).await;
+                asking.set_value(false);
+                match layout {
+                    Ok(layout) => self.layout.set(Some(layout)),
+                    Err(failure) => self.failure.set(Some(failure)),
+                }
+            });
+        });
+    }
+
+    fn open(self, scope: &str, window: u32, kind: GraphType) -> Option<Open> {
+        let source = EventSource::new(&format!("/api/graph/stream?{scope}&window={window}")).ok()?;
+        let on_graph = Closure::new(move |event: MessageEvent| {
+            let Some(text) = event.data().as_string() else { return };
+            match serde_json::from_str::<Graph>(&text) {
+                Ok(graph) => {
+                    self.lost.set(false);
+                    self.arrived(graph, kind);
+                }
+                Err(error) => leptos::logging::warn!("a graph that is not understood: {error}"),
+            }
+        });
+        let on_open = Closure::new(move |_: MessageEvent| self.lost.set(false));
+        let closed = source.clone();
+        let on_error = Closure::new(move |_: MessageEvent| {
+            self.lost.set(true);
+            // After an HTTP error the browser does not try again by itself.
+            if closed.ready_state() == EventSource::CLOSED {
+                set_timeout(move || self.again.update(|times| *times += 1), REOPEN);
+            }
+        });
+        let graph_listens = source.add_event_listener_with_callback("graph", on_graph.as_ref().unchecked_ref());
+        let open_listens = source.add_event_listener_with_callback("open", on_open.as_ref().unchecked_ref());
+        let error_listens = source.add_event_listener_with_callback("error", on_error.as_ref().unchecked_ref());
+        if graph_listens.and(open_listens).and(error_listens).is_err() {
+            return None;
+        }
+        Some(Open { source, _handlers: [on_graph, on_open, on_error] })
+    }
+}
+
+/// Whether the page is on the screen.
+fn visibility() -> ReadSignal<bool> {
+    let (visible, set) = signal(!document().hidden());
+    let handle = window_event_listener_untyped("visibilitychange", move |_| set.set(!document().hidden()));
+    on_cleanup(move || handle.remove());
+    visible
+}

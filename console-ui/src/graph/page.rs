@@ -1,0 +1,82 @@
+//! The page.
+
+use leptos::prelude::*;
+
+use super::choice::{Choice, Selection};
+use super::feed::Feed;
+use super::panel::Panel;
+use super::scene::Scene;
+use super::stage::GraphStage;
+use super::table::EdgeTable;
+use super::toolbar::Toolbar;
+use crate::address::{Step, address};
+use crate::parts::{empty, failed, icon, sized_icon};
+use crate::text::t;
+
+/// What calls what.
+#[component]
+pub fn GraphPage() -> impl IntoView {
+    let address = address();
+    let choice = Choice::new(address);
+    let feed = Feed::follow(choice);
+    let scene = Memo::new(move |_| {
+        feed.graph.with(|graph| {
+            feed.layout.with(|layout| match (graph, layout) {
+                (Some(graph), Some(layout)) => Scene::new(graph, layout, feed.kind.get()),
+                _ => Scene::default(),
+            })
+        })
+    });
+    let select = Callback::new(move |selection: Option<Selection>| {
+        let text = selection.map(|selection| selection.to_text());
+        if address.read("sel") != text {
+            address.write(&[("sel", text)], Step::New);
+        }
+    });
+    let state = Memo::new(move |_| {
+        let arrived = feed.graph.with(|graph| graph.as_ref().map(|graph| graph.edges.is_empty()));
+        match (feed.failure.with(Option::is_some), arrived, scene.with(|scene| scene.cards.is_empty())) {
+            (true, None, _) => Shown::Failed,
+            (_, Some(true), _) => Shown::Quiet,
+            (_, Some(false), false) => Shown::Traffic,
+            _ => Shown::Waiting,
+        }
+    });
+    view! {
+        <h1 class="visually-hidden">{t().graph}</h1>
+        <Toolbar choice feed/>
+        <Show when=move || feed.lost.get() && !choice.paused.get()>
+            <div class="banner" role="status">{icon("unplug")}{t().lost}<span class="detail">{t().lost_detail}</span></div>
+        </Show>
+        <Show when=move || has_gap(feed)>
+            <div class="banner info" role="status">{icon("info")}{t().gap}</div>
+        </Show>
+        <div class="graph">
+            {move || match state.get() {
+                Shown::Waiting => view! { <div class="empty" role="status">{sized_icon("loader-circle", "icon spin")}<p>{t().waiting}</p></div> }.into_any(),
+                Shown::Quiet => empty("network", t().no_traffic.to_owned(), t().no_traffic_hint.to_owned()).into_any(),
+                Shown::Failed => feed.failure.get().map(|failure| failed(t().graph_failed, failure, move || feed.retry())).into_any(),
+                Shown::Traffic => view! {
+                    {move || if choice.table.get() {
+                        view! { <EdgeTable scene selection=choice.selection select/> }.into_any()
+                    } else {
+                        view! { <GraphStage scene choice select/> }.into_any()
+                    }}
+                    <Panel scene choice select/>
+                }.into_any(),
+            }}
+        </div>
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Waiting,
+    Quiet,
+    Failed,
+    Traffic,
+}
+
+fn has_gap(feed: Feed) -> bool {
+    feed.graph.with(|graph| graph.as_ref().is_some_and(|graph| graph.edges.iter().any(|edge| edge.gap)))
+}

@@ -1,0 +1,77 @@
+//! Small pieces that every page uses.
+
+use leptos::prelude::*;
+
+use crate::api::Failure;
+use crate::health::Health;
+use crate::text::t;
+
+/// An icon of the sprite.
+pub fn icon(name: &'static str) -> impl IntoView {
+    sized_icon(name, "icon")
+}
+
+/// An icon with further classes.
+pub fn sized_icon(name: &'static str, class: &'static str) -> impl IntoView {
+    view! {
+        <svg class=class aria-hidden="true">
+            <use href=format!("#i-{name}")></use>
+        </svg>
+    }
+}
+
+/// Colour, shape and word of a verdict.
+pub fn health_badge(health: Health) -> impl IntoView {
+    view! {
+        <span class=format!("health {}", health.class())>
+            {icon(health.icon())}
+            {health.word()}
+        </span>
+    }
+}
+
+/// Nothing to show: why, and what next.
+pub fn empty(name: &'static str, title: String, hint: String) -> impl IntoView {
+    view! {
+        <div class="empty">
+            {icon(name)}
+            <strong>{title}</strong>
+            <p>{hint}</p>
+        </div>
+    }
+}
+
+/// A failed call, with its cause, its id for the logs, and a way to try again.
+pub fn failed(title: &'static str, failure: Failure, retry: impl Fn() + 'static) -> impl IntoView {
+    let id = (!failure.request_id.is_empty()).then(|| view! { <span class="mono">{failure.request_id}</span> });
+    view! {
+        <div class="empty" role="alert">
+            {icon("unplug")}
+            <strong>{title}</strong>
+            <p>{failure.message}</p>
+            <p>{failure.remedy}</p>
+            {id}
+            <button class="button" on:click=move |_| retry()>{icon("refresh-cw")}{t().retry}</button>
+        </div>
+    }
+}
+
+/// A choice of a few.
+pub fn segmented<T: Copy + PartialEq + Send + Sync + 'static>(
+    label: &'static str,
+    options: Vec<(T, &'static str)>,
+    chosen: impl Fn() -> T + Copy + Send + Sync + 'static,
+    choose: impl Fn(T) + Copy + 'static,
+) -> impl IntoView {
+    let buttons = options
+        .into_iter()
+        .map(|(value, name)| {
+            view! {
+                <button aria-pressed=move || (chosen() == value).to_string() on:click=move |_| choose(value)>
+                    {name}
+                </button>
+            }
+        })
+        .collect_view();
+    view! { <div class="segmented" role="group" aria-label=label>{buttons}</div> }
+}
