@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 
 use crate::phase::phase;
-use crate::{root, tools};
+use crate::{root, tools, ui};
 
 /// How to build, and what to pass on.
 #[derive(clap::Args)]
@@ -40,12 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 /// The wasm target, npm packages, and the pages themselves.
 pub(crate) fn build_pages(release: bool) -> Result<()> {
-    let mut command = root::cargo();
-    command.args(["xtask", "ui"]);
-    if release {
-        command.arg("--release");
-    }
-    succeed(&mut command)
+    ui::run(&ui::Options { release }).map(drop)
 }
 
 /// Every binary of the demo.

@@ -68,11 +68,7 @@ pub(crate) fn run(repository: &Path) -> Result<ExitCode> {
     let packed = gzip.finish()?;
     let output = repository.join(OUTPUT);
     std::fs::write(&output, &packed).with_context(|| format!("writing {}", output.display()))?;
-    println!(
-        "{OUTPUT}: {} files, {} bytes",
-        pruned.file.len(),
-        packed.len()
-    );
+    println!("{OUTPUT}: {} files, {} bytes", pruned.file.len(), packed.len());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -82,8 +78,8 @@ fn package_folder(repository: &Path) -> Result<PathBuf> {
         .current_dir(repository)
         .output()
         .context("running cargo metadata")?;
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("cargo metadata gave no JSON; run cargo fetch first")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .context("cargo metadata gave no JSON; run cargo fetch first")?;
     metadata["packages"]
         .as_array()
         .into_iter()

@@ -2,7 +2,7 @@
 //!
 //! A group that fails does not stop the next one, so that one run shows everything that is wrong.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -28,6 +28,7 @@ struct Group {
     run: fn() -> Result<Counts>,
 }
 
+/// In the order of what they need: pages before the console that serves them, binaries before what starts them.
 const GROUPS: &[Group] = &[
     Group {
         name: "tools",
@@ -42,20 +43,36 @@ const GROUPS: &[Group] = &[
         run: tidy_check,
     },
     Group {
+        name: "pages",
+        run: pages,
+    },
+    Group {
         name: "build",
         run: build,
+    },
+    Group {
+        name: "cluster",
+        run: cluster,
     },
     Group {
         name: "packages",
         run: packages,
     },
     Group {
+        name: "stories",
+        run: stories,
+    },
+    Group {
+        name: "browser",
+        run: browser,
+    },
+    Group {
         name: "clippy",
         run: clippy,
     },
     Group {
-        name: "stories",
-        run: stories,
+        name: "page-lints",
+        run: page_lints,
     },
 ];
 
@@ -123,9 +140,30 @@ fn tidy_check() -> Result<Counts> {
     Ok(Counts::single(problems.is_empty()))
 }
 
+/// The console's pages, for the browser.
+fn pages() -> Result<Counts> {
+    demo::build_pages(false)?;
+    Ok(Counts::single(true))
+}
+
 fn build() -> Result<Counts> {
     demo::build(false)?;
     Ok(Counts::single(true))
+}
+
+/// The real Kubernetes API server, by which ours is judged.
+fn cluster() -> Result<Counts> {
+    demo::succeed(&mut judges())?;
+    Ok(Counts::single(true))
+}
+
+/// Builds etcd, kube-apiserver and kubectl from Go modules; does nothing when they are there.
+pub(crate) fn judges() -> Command {
+    let mut command = Command::new("bash");
+    command
+        .arg("tests/cluster/build.sh")
+        .current_dir(root::repository());
+    command
 }
 
 /// Unit and integration tests of all packages that run on this machine's own target.
@@ -155,15 +193,47 @@ fn clippy() -> Result<Counts> {
     Ok(check(native))
 }
 
+/// The pages compile for the browser's target only.
+fn page_lints() -> Result<Counts> {
+    let arguments = [
+        "clippy",
+        "-p",
+        "console-ui",
+        "--target",
+        "wasm32-unknown-unknown",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    tally::run(root::cargo().args(arguments)).map(check)
+}
+
+/// Whole meshes; one after the other, since each wants the machine for itself.
 fn stories() -> Result<Counts> {
-    tally::run(root::cargo().args([
+    let arguments = [
         "test",
         "-p",
         "mesh-stories",
         "--no-fail-fast",
         "--",
         "--test-threads=1",
-    ]))
+    ];
+    tally::run(root::cargo().args(arguments))
+}
+
+/// The console in a real browser, against a real demo.
+fn browser() -> Result<Counts> {
+    let folder = root::repository().join("tests/browser");
+    let mut install = Command::new("npm");
+    install
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(&folder);
+    demo::succeed(&mut install)?;
+    let mut test = Command::new("npm");
+    test.args(["test", "--silent"])
+        .current_dir(&folder)
+        .env("SIGHTLINE_BINARIES", root::binaries(false));
+    tally::run(&mut test)
 }
 
 /// A command without tests of its own passes or fails as one.

@@ -24,7 +24,7 @@ const COMPRESS_FROM: usize = 512;
 pub(crate) struct Options {
     /// Optimise for size (takes a minute more) and hold the first load to its limit.
     #[arg(long)]
-    release: bool,
+    pub(crate) release: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,11 @@ enum Profile {
 /// Builds the pages; the working directory does not matter. Says which tool is missing and how to get it, or
 /// which step failed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let profile = if options.release { Profile::Release } else { Profile::Dev };
+    let profile = if options.release {
+        Profile::Release
+    } else {
+        Profile::Dev
+    };
     let root = &root::repository();
     let source = root.join("console-ui");
     let target = target_dir(root).join("ui");
@@ -58,9 +62,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     recreate(&dist)?;
     copy(&staging, &dist)?;
 
-    eprintln!("console-ui/dist: first load {} KiB brotli (limit {} KiB)", initial / 1024, INITIAL_LOAD_LIMIT / 1024);
+    eprintln!(
+        "console-ui/dist: first load {} KiB brotli (limit {} KiB)",
+        initial / 1024,
+        INITIAL_LOAD_LIMIT / 1024
+    );
     if profile == Profile::Release && initial > INITIAL_LOAD_LIMIT {
-        bail!("the first load exceeds its limit; look for a large new dependency with `twiggy top` on {}", wasm.display());
+        bail!(
+            "the first load exceeds its limit; look for a large new dependency with `twiggy top` on {}",
+            wasm.display()
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -70,7 +81,9 @@ fn target_dir(root: &Path) -> PathBuf {
 }
 
 fn wasm_target() -> Result<()> {
-    let sysroot = Command::new("rustc").args(["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]).output();
+    let sysroot = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", "wasm32-unknown-unknown"])
+        .output();
     let present = sysroot.is_ok_and(|out| Path::new(String::from_utf8_lossy(&out.stdout).trim()).is_dir());
     if present {
         return Ok(());
@@ -88,13 +101,23 @@ fn npm_packages(source: &Path) -> Result<()> {
     {
         return Ok(());
     }
-    succeed(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(source))
-        .context("npm packages of console-ui (needs Node.js 20 or newer with npm)")
+    succeed(
+        Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(source),
+    )
+    .context("npm packages of console-ui (needs Node.js 20 or newer with npm)")
 }
 
 fn compile(root: &Path, target: &Path, profile: Profile) -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--package", "console-ui", "--target", "wasm32-unknown-unknown"]);
+    cargo.args([
+        "build",
+        "--package",
+        "console-ui",
+        "--target",
+        "wasm32-unknown-unknown",
+    ]);
     cargo.arg("--target-dir").arg(target).current_dir(root);
     let folder = match profile {
         Profile::Dev => "debug",
@@ -104,13 +127,20 @@ fn compile(root: &Path, target: &Path, profile: Profile) -> Result<PathBuf> {
         }
     };
     succeed(&mut cargo)?;
-    Ok(target.join("wasm32-unknown-unknown").join(folder).join("console-ui.wasm"))
+    Ok(target
+        .join("wasm32-unknown-unknown")
+        .join(folder)
+        .join("console-ui.wasm"))
 }
 
 fn bind(wasm: &Path, out: &Path) -> Result<()> {
     recreate(out)?;
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
-    bindgen.input_path(wasm).out_name("console_ui").typescript(false).web(true)?;
+    bindgen
+        .input_path(wasm)
+        .out_name("console_ui")
+        .typescript(false)
+        .web(true)?;
     bindgen.generate(out).context("wasm-bindgen")
 }
 
@@ -120,11 +150,29 @@ type Outputs = BTreeMap<String, String>;
 fn bundle(source: &Path, bindings: &Path, staging: &Path, profile: Profile) -> Result<Outputs> {
     let meta = staging.with_extension("json");
     let mut esbuild = Command::new("node");
-    esbuild.arg(source.join("node_modules/esbuild/bin/esbuild")).current_dir(source);
+    esbuild
+        .arg(source.join("node_modules/esbuild/bin/esbuild"))
+        .current_dir(source);
     esbuild.args(["js/app.js", "styles/console.css"]);
-    esbuild.args(["--bundle", "--format=esm", "--splitting", "--target=es2022", "--log-level=warning", "--charset=utf8"]);
-    esbuild.args(["--entry-names=[name]-[hash]", "--chunk-names=[name]-[hash]", "--asset-names=[name]-[hash]"]);
-    esbuild.args(["--public-path=/assets", "--loader:.wasm=file", "--loader:.woff2=file", "--legal-comments=linked"]);
+    esbuild.args([
+        "--bundle",
+        "--format=esm",
+        "--splitting",
+        "--target=es2022",
+        "--log-level=warning",
+        "--charset=utf8",
+    ]);
+    esbuild.args([
+        "--entry-names=[name]-[hash]",
+        "--chunk-names=[name]-[hash]",
+        "--asset-names=[name]-[hash]",
+    ]);
+    esbuild.args([
+        "--public-path=/assets",
+        "--loader:.wasm=file",
+        "--loader:.woff2=file",
+        "--legal-comments=linked",
+    ]);
     esbuild.arg(format!("--alias:bindings={}", bindings.display()));
     esbuild.arg(format!("--outdir={}", staging.join("assets").display()));
     esbuild.arg(format!("--metafile={}", meta.display()));
@@ -153,7 +201,10 @@ fn logical_name(file: &str) -> Option<String> {
 fn page(source: &Path, outputs: &Outputs) -> Result<String> {
     let mut page = fs::read_to_string(source.join("index.html"))?;
     let asset = |name: &str| -> Result<String> {
-        outputs.get(name).map(|file| format!("/assets/{file}")).with_context(|| format!("esbuild wrote no {name}"))
+        outputs
+            .get(name)
+            .map(|file| format!("/assets/{file}"))
+            .with_context(|| format!("esbuild wrote no {name}"))
     };
     page = page.replace("{{script}}", &asset("app.js")?);
     page = page.replace("{{style}}", &asset("console.css")?);
@@ -167,13 +218,18 @@ fn sprite(source: &Path) -> Result<String> {
     let mut sheet = String::from(r#"<svg xmlns="http://www.w3.org/2000/svg" hidden>"#);
     for name in fs::read_to_string(source.join("icons.txt"))?.split_whitespace() {
         let path = source.join(format!("node_modules/lucide-static/icons/{name}.svg"));
-        let icon = fs::read_to_string(&path).with_context(|| format!("icons.txt names `{name}`, which lucide lacks"))?;
-        let shapes = icon.find("<svg").and_then(|at| icon[at..].find('>').map(|end| at + end + 1));
+        let icon = fs::read_to_string(&path)
+            .with_context(|| format!("icons.txt names `{name}`, which lucide lacks"))?;
+        let shapes = icon
+            .find("<svg")
+            .and_then(|at| icon[at..].find('>').map(|end| at + end + 1));
         let (Some(start), Some(end)) = (shapes, icon.rfind("</svg>")) else {
             bail!("{} is not an SVG file", path.display());
         };
         let shapes: String = icon[start..end].split_whitespace().collect::<Vec<_>>().join(" ");
-        sheet.push_str(&format!(r#"<symbol id="i-{name}" viewBox="0 0 24 24">{shapes}</symbol>"#));
+        sheet.push_str(&format!(
+            r#"<symbol id="i-{name}" viewBox="0 0 24 24">{shapes}</symbol>"#
+        ));
     }
     sheet.push_str("</svg>");
     Ok(sheet)
@@ -194,7 +250,8 @@ fn compress(dist: &Path, profile: Profile) -> Result<()> {
                 continue;
             }
             fs::write(twin(&path, "br"), brotli_of(&content, profile)?)?;
-            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(effort(profile, 9, 1)));
+            let mut gzip =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(effort(profile, 9, 1)));
             gzip.write_all(&content)?;
             fs::write(twin(&path, "gz"), gzip.finish()?)?;
         }
@@ -226,7 +283,12 @@ fn twin(path: &Path, extension: &str) -> PathBuf {
 
 fn initial_load(dist: &Path, outputs: &Outputs) -> Result<usize> {
     let mut bytes = transfer_size(&dist.join("index.html"))?;
-    for name in ["app.js", "console.css", "console_ui_bg.wasm", "inter-latin-wght-normal.woff2"] {
+    for name in [
+        "app.js",
+        "console.css",
+        "console_ui_bg.wasm",
+        "inter-latin-wght-normal.woff2",
+    ] {
         if let Some(file) = outputs.get(name) {
             bytes += transfer_size(&dist.join("assets").join(file))?;
         }
@@ -236,7 +298,11 @@ fn initial_load(dist: &Path, outputs: &Outputs) -> Result<usize> {
 
 fn transfer_size(path: &Path) -> Result<usize> {
     let compressed = twin(path, "br");
-    let sent = if compressed.exists() { compressed } else { path.to_path_buf() };
+    let sent = if compressed.exists() {
+        compressed
+    } else {
+        path.to_path_buf()
+    };
     Ok(usize::try_from(fs::metadata(sent)?.len())?)
 }
 
@@ -263,7 +329,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 fn succeed(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("cannot start `{name}`"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{name}`"))?;
     if !status.success() {
         bail!("`{name}` failed ({status})");
     }
@@ -279,7 +347,10 @@ mod tests {
         for (file, logical) in [
             ("app-ABCDEFGH.js", Some("app.js")),
             ("console_ui_bg-ABCDEFGH.wasm", Some("console_ui_bg.wasm")),
-            ("inter-latin-wght-normal-ABCDEFGH.woff2", Some("inter-latin-wght-normal.woff2")),
+            (
+                "inter-latin-wght-normal-ABCDEFGH.woff2",
+                Some("inter-latin-wght-normal.woff2"),
+            ),
             ("app.js", None),
             ("inter-latin.woff2", None),
         ] {
