@@ -111,10 +111,7 @@ pub fn load(folder: &Path, node: &str) -> Result<Option<Saved>, SavedError> {
     if document.node != node {
         return Ok(None);
     }
-    let mut state = State {
-        revision: document.revision,
-        ..State::default()
-    };
+    let mut state = State::of_revision(document.revision);
     for entry in document.resources {
         let any = entry
             .resource

@@ -155,6 +155,15 @@ impl State {
         Ok(())
     }
 
+    /// An empty state of this revision.
+    #[must_use]
+    pub fn of_revision(revision: String) -> Self {
+        Self {
+            revision,
+            ..Self::default()
+        }
+    }
+
     /// Marks the wildcard types as answered: a saved configuration is a whole one.
     pub fn assume_answered(&mut self) {
         self.answered.extend([Kind::Cluster, Kind::Listener]);
