@@ -138,6 +138,12 @@ const RULES: &[Rule] = &[
         never: NOTHING,
     },
     Rule {
+        package: "sightline-bench",
+        folder: "bench",
+        may_use: LIBRARIES,
+        never: NOTHING,
+    },
+    Rule {
         package: "xtask",
         folder: "xtask",
         may_use: NOTHING,
