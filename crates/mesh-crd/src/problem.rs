@@ -120,8 +120,14 @@ pub mod code {
     pub const MULTIPLE_SIDECARS_WITHOUT_SELECTOR: &str = "IST0111";
     /// A destination of a service with several ports names none.
     pub const DESTINATION_PORT_REQUIRED: &str = "IST0112";
+    /// A DestinationRule's TLS mode contradicts the server's PeerAuthentication.
+    pub const MTLS_POLICY_CONFLICT: &str = "IST0113";
     /// A Service port name says no protocol.
     pub const PORT_NAME_NOT_UNDER_CONVENTION: &str = "IST0118";
+    /// A policy's selector selects no workload.
+    pub const NO_MATCHING_WORKLOADS: &str = "IST0127";
+    /// TLS to a server whose certificate nobody verifies.
+    pub const NO_SERVER_CERTIFICATE_VERIFICATION: &str = "IST0128";
     /// A rule can never be reached.
     pub const UNREACHABLE_RULE: &str = "IST0130";
     /// A match that an earlier one swallows.
@@ -130,17 +136,15 @@ pub mod code {
     pub const HOST_NOT_FOUND_IN_GATEWAY: &str = "IST0132";
     /// Admission or another schema warning.
     pub const SCHEMA_WARNING: &str = "IST0133";
-    /// A Gateway selects no workload.
-    pub const GATEWAY_SELECTS_NO_WORKLOAD: &str = "IST0162";
     /// Gateways define the same host and port.
     pub const CONFLICTING_GATEWAYS: &str = "IST0145";
-    /// A Gateway port is not on the selected Service or pods.
-    pub const GATEWAY_PORT_NOT_ON_WORKLOAD: &str = "IST0104";
+    /// More than one selectorless Telemetry in a namespace.
+    pub const MULTIPLE_TELEMETRIES: &str = "IST0160";
+    /// A Gateway port that the gateway's Service does not have.
+    pub const GATEWAY_PORT_NOT_ON_SERVICE: &str = "IST0162";
     /// A subset's labels select no pod.
     pub const SUBSET_SELECTS_NO_PODS: &str = "IST0173";
-    /// More than one selectorless policy of a kind in a namespace.
-    pub const MULTIPLE_TELEMETRIES: &str = "IST0160";
-    /// A field that we do not act on.
+    /// A field or kind that we do not act on.
     pub const NOT_SUPPORTED: &str = "SL0001";
     /// The text is not one YAML or JSON object within the limits.
     pub const TEXT: &str = "SL0002";
@@ -150,4 +154,8 @@ pub mod code {
     pub const EJECTION_IMPOSSIBLE: &str = "SL0004";
     /// A delegate that cannot be used.
     pub const DELEGATE: &str = "SL0005";
+    /// A name with a dot that looks like a short name: it is taken literally.
+    pub const DOTTED_SHORT_NAME: &str = "SL0006";
+    /// HTTP rules for a port that is not HTTP.
+    pub const HTTP_RULE_ON_TCP: &str = "SL0007";
 }

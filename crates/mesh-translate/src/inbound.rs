@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mesh_crd::networking::labels_match;
 use mesh_crd::security::MutualTlsMode;
+use mesh_crd::{Object, ObjectKey};
 use mesh_model::cluster::{
     CertificateSource, Cluster, Discovery, Endpoint, Endpoints, PeerValidation, RootSource, UpstreamProtocol,
 };
@@ -71,9 +72,13 @@ fn ports<'a>(
     index: &'a Index,
     node: &ProxyNode,
 ) -> BTreeMap<u16, (&'a MeshService, &'a ServicePort)> {
-    let pod = world
-        .pods()
-        .find(|p| p.meta.namespace == node.namespace && p.meta.name == node.name);
+    let pod = match world
+        .get(&ObjectKey::new("Pod", &node.namespace, &node.name))
+        .map(Arc::as_ref)
+    {
+        Some(Object::Pod(pod)) => Some(pod),
+        _ => None,
+    };
     let labels = pod.map_or(&node.labels, |p| &p.meta.labels);
     let mut out = BTreeMap::new();
     for service in &index.registry.services {

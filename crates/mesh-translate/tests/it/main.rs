@@ -1,6 +1,8 @@
 //! Worlds in YAML to snapshots.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod analysis;
 mod basics;
+mod order;
 mod recorded;
 mod support;

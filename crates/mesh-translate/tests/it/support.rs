@@ -234,3 +234,24 @@ fn one(route: &Route) -> String {
     }
     text
 }
+
+/// What analysis says about the objects of `configuration`, as `Kind name: code field`.
+#[track_caller]
+pub(crate) fn check_analysis(configuration: &str, expected: &[&str]) {
+    let world = world(&[BASE, configuration]);
+    let base: Vec<_> = parse_all(BASE).into_iter().filter_map(|p| p.key).collect();
+    let mut found = Vec::new();
+    for (key, problems) in mesh_translate::analyze(&world) {
+        for problem in problems.iter().filter(|_| !base.contains(&key)) {
+            assert!(
+                !problem.message.is_empty() && !problem.remedy.is_empty(),
+                "{problem:?}"
+            );
+            found.push(format!(
+                "{} {}: {} {}",
+                key.kind, key.name, problem.code, problem.field
+            ));
+        }
+    }
+    assert_eq!(found, expected);
+}

@@ -1,0 +1,202 @@
+//! The other kinds.
+
+use std::collections::BTreeMap;
+
+use mesh_crd::core::Service;
+use mesh_crd::networking::{ServiceEntry, Sidecar, labels_match};
+use mesh_crd::object::Untyped;
+use mesh_crd::problem::{Severity, code};
+use mesh_crd::security::PeerAuthentication;
+use mesh_crd::{Object, ObjectKey, Problem, Resource};
+
+use crate::World;
+use crate::index::Index;
+use crate::problem::Findings;
+use crate::protocol::Protocol;
+
+pub(super) fn peer_authentication(
+    world: &World,
+    key: &ObjectKey,
+    r: &Resource<PeerAuthentication>,
+    findings: &mut Findings,
+) {
+    let Some(selector) = r.spec.selector.as_ref().filter(|s| !s.match_labels.is_empty()) else {
+        return;
+    };
+    if key.namespace == world.mesh().root_namespace {
+        findings.no_effect(
+            key,
+            "spec.selector".into(),
+            "a selector in the root namespace selects nothing in other namespaces".into(),
+            "put the policy into the workload's namespace, or remove the selector",
+        );
+        return;
+    }
+    let selected = world
+        .pods()
+        .any(|p| p.meta.namespace == key.namespace && labels_match(&selector.match_labels, &p.meta.labels));
+    if !selected {
+        findings.add(
+            key,
+            Problem::new(
+                code::NO_MATCHING_WORKLOADS,
+                Severity::Warning,
+                "spec.selector",
+                "No matching workloads for this resource with the following labels",
+                "correct the labels",
+            ),
+        );
+    }
+}
+
+pub(super) fn sidecar(index: &Index, key: &ObjectKey, r: &Resource<Sidecar>, findings: &mut Findings) {
+    let bare = |r: &Resource<Sidecar>| {
+        r.spec
+            .workload_selector
+            .as_ref()
+            .is_none_or(|s| s.labels.is_empty())
+    };
+    let same = |other: &&Resource<Sidecar>| {
+        other.meta.namespace == r.meta.namespace
+            && other.meta.name != r.meta.name
+            && bare(other) == bare(r)
+            && (bare(r)
+                || other.spec.workload_selector.as_ref().map(|s| &s.labels)
+                    == r.spec.workload_selector.as_ref().map(|s| &s.labels))
+    };
+    if let Some(other) = index.sidecars().find(same) {
+        let (code, what) = if bare(r) {
+            (code::MULTIPLE_SIDECARS_WITHOUT_SELECTOR, "without selector")
+        } else {
+            (code::CONFLICTING_SIDECAR_SELECTORS, "with the same selector")
+        };
+        findings.add(
+            key,
+            Problem::new(
+                code,
+                Severity::Error,
+                "spec.workloadSelector",
+                format!(
+                    "Sidecar {}/{} is {what} too: the older one is used",
+                    other.meta.namespace, other.meta.name
+                ),
+                "keep one of them",
+            ),
+        );
+    }
+    for (name, used) in [
+        ("ingress", !r.spec.ingress.is_empty()),
+        ("inboundConnectionPool", r.spec.inbound_connection_pool.is_some()),
+    ] {
+        if used {
+            findings.unsupported(key, format!("spec.{name}"), "not acted on yet", "remove it");
+        }
+    }
+    if r.spec
+        .outbound_traffic_policy
+        .as_ref()
+        .is_some_and(|p| p.egress_proxy.is_some())
+    {
+        findings.unsupported(
+            key,
+            "spec.outboundTrafficPolicy.egressProxy".into(),
+            "not acted on yet",
+            "remove it",
+        );
+    }
+    for (i, _) in r.spec.egress.iter().enumerate().filter(|(_, e)| e.port.is_some()) {
+        findings.unsupported(
+            key,
+            format!("spec.egress[{i}].port"),
+            "the hosts are imported on every port",
+            "remove the port",
+        );
+    }
+}
+
+pub(super) fn service_entry(key: &ObjectKey, r: &Resource<ServiceEntry>, findings: &mut Findings) {
+    for (i, port) in r.spec.ports.iter().enumerate() {
+        let http = Protocol::by_name(&port.protocol).is_some_and(Protocol::is_http);
+        if !http && r.spec.addresses.is_empty() && !port.protocol.is_empty() {
+            findings.no_effect(
+                key,
+                format!("spec.ports[{i}]"),
+                format!(
+                    "port {} is no HTTP and the entry has no address: connections cannot be told apart by name",
+                    port.number
+                ),
+                "add spec.addresses",
+            );
+        }
+    }
+}
+
+pub(super) fn service(key: &ObjectKey, r: &Resource<Service>, findings: &mut Findings) {
+    let system = matches!(key.namespace.as_str(), "kube-system" | "kube-public");
+    for (i, port) in r.spec.ports.iter().enumerate().filter(|_| !system) {
+        let protocol = Protocol::of_service_port(port.port, &port.name, &port.app_protocol, &port.protocol);
+        if protocol == Protocol::Auto && r.spec.service_type != "ExternalName" {
+            findings.add(
+                key,
+                Problem::new(
+                    code::PORT_NAME_NOT_UNDER_CONVENTION,
+                    Severity::Info,
+                    format!("spec.ports[{i}].name"),
+                    format!(
+                        "Port name {} (port: {}) doesn't follow the naming convention of Istio port: the protocol is detected",
+                        port.name, port.port
+                    ),
+                    "name it <protocol>[-<suffix>], or set appProtocol",
+                ),
+            );
+        }
+    }
+}
+
+/// Kinds that are kept but do nothing yet: that must not be silent, least of all for policies.
+pub(super) fn untyped(key: &ObjectKey, spec: &Untyped, findings: &mut Findings) {
+    let what = match spec.kind {
+        "AuthorizationPolicy" => "authorization policies are not enforced yet: every request is allowed",
+        "RequestAuthentication" => "tokens are not checked yet: every request is allowed",
+        "WorkloadGroup" => return,
+        _ => "this kind is kept but not acted on yet",
+    };
+    findings.add(
+        key,
+        Problem::new(
+            code::NOT_SUPPORTED,
+            Severity::Warning,
+            "spec",
+            what,
+            "do not rely on it",
+        ),
+    );
+}
+
+/// Only one Telemetry without selector counts in a namespace.
+pub(super) fn several_telemetries(world: &World, findings: &mut Findings) {
+    let mut first: BTreeMap<&str, &ObjectKey> = BTreeMap::new();
+    for (key, object) in world.objects().filter(|(k, _)| k.kind == "Telemetry") {
+        let Object::Other(r) = object.as_ref() else {
+            continue;
+        };
+        if r.spec.spec.get("selector").is_some() || r.spec.spec.get("targetRefs").is_some() {
+            continue;
+        }
+        if let Some(other) = first.insert(&key.namespace, key) {
+            findings.add(
+                key,
+                Problem::new(
+                    code::MULTIPLE_TELEMETRIES,
+                    Severity::Error,
+                    "spec",
+                    format!(
+                        "Telemetry {}/{} is without selector too",
+                        other.namespace, other.name
+                    ),
+                    "keep one of them",
+                ),
+            );
+        }
+    }
+}
