@@ -45,7 +45,7 @@ pub(crate) struct Facts {
     pub(crate) created: String,
     pub(crate) status: Value,
     /// Resource versions seen, newest last, with the generation that includes each.
-    versions: VecDeque<(String, u64)>,
+    pub(crate) versions: VecDeque<(String, u64)>,
 }
 
 impl Facts {

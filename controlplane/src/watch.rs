@@ -16,7 +16,10 @@ use tokio::sync::mpsc;
 /// Time before a watch that failed begins again, doubled up to the last.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
 /// How often a kind that the server does not have is asked for.
-const ABSENT: Duration = Duration::from_secs(30);
+const ABSENT: Duration = Duration::from_secs(5);
+/// So often must a kind that was there be absent before its objects count as gone: an API server that starts may not
+/// serve all kinds at first.
+const GONE: u32 = 12;
 
 /// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,27 +78,25 @@ fn watched(group: &str, version: &str, kind: &'static str, plural: &str, configu
 /// Watches one kind until nobody listens.
 pub(crate) async fn run(client: kube::Client, watched: Watched, changes: mpsc::Sender<Change>) {
     let mut pause = BACKOFF[0];
+    let mut absent = GONE;
     loop {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &watched.resource);
         let stream = watcher::watcher(api, watcher::Config::default());
         match follow(stream, &watched, &changes).await {
             Ended::Deaf => return,
             Ended::Absent => {
-                if changes
-                    .send(Change::Listed(watched.kind, Vec::new()))
-                    .await
-                    .is_err()
-                {
+                absent = absent.saturating_add(1);
+                let empty = Change::Listed(watched.kind, Vec::new());
+                if absent == GONE + 1 && changes.send(empty).await.is_err() {
                     return;
                 }
                 tokio::time::sleep(ABSENT).await;
             }
             Ended::Failed { listed } => {
-                pause = if listed {
-                    BACKOFF[0]
-                } else {
-                    (pause * 2).min(BACKOFF[1])
-                };
+                pause = (pause * 2).min(BACKOFF[1]);
+                if listed {
+                    (absent, pause) = (0, BACKOFF[0]);
+                }
                 // Jitter, so that all kinds do not list at once after an outage.
                 tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             }
