@@ -37,9 +37,14 @@ mod wire;
 mod access_log;
 pub mod stats;
 
+pub mod admin;
 pub mod config;
 pub mod connect;
 pub mod discovery;
+pub mod exposition;
 pub mod identity;
 pub mod report;
+pub mod run;
 pub mod saved;
+pub mod serve;
+pub mod status;

@@ -1,0 +1,305 @@
+//! The life of the process: start in order, serve, end without losing a request or a count.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mesh_model::address::port;
+use mesh_tls::{IdentityWatch, identity_channel};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin, SetLogLevel};
+use crate::config::{Config, HostPort};
+use crate::connect::{Security, Service};
+use crate::identity::{Contexts, Keeper};
+use crate::runtime::{Runtime, RuntimeConfig};
+use crate::serve::{Handler, serve};
+use crate::status::{self, Facts, Health};
+use crate::{discovery, report};
+
+/// Name of the control plane in its certificate.
+const CONTROL_PLANE: &str = "istiod.istio-system.svc";
+/// How long a first configuration may wait for the first certificate, so that the first handshakes succeed.
+const CERTIFICATE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the proxy ended other than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A port could not be opened.
+    #[error("{what} {address}: {error}; is another proxy running there?")]
+    Bind {
+        /// Which port.
+        what: &'static str,
+        /// Address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The data plane could not start.
+    #[error("the data plane could not start: {0}")]
+    Start(std::io::Error),
+    /// The bootstrap's own resources were refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Runs until asked to end.
+pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunError> {
+    let started = Instant::now();
+    // First of all, so that a signal at any later moment ends gracefully.
+    let mut ending = Ending::new().map_err(RunError::Start)?;
+    let config = Arc::new(config);
+    for ignored in &config.bootstrap.ignored {
+        tracing::warn!(path = ignored.path, reason = ignored.reason, "has no effect");
+    }
+    let identity = keep_identity(&config);
+    let runtime = Runtime::start(RuntimeConfig {
+        node: config.node.clone(),
+        concurrency: config.arguments.concurrency.unwrap_or_default(),
+        drain_time: config.drain_time,
+        tls: Arc::new(Contexts::new(identity.clone())),
+    })
+    .map_err(RunError::Start)?;
+    let facts = Facts {
+        runtime: runtime.clone(),
+        discovery: config.bootstrap.discovery.as_ref().map(|_| discovery::Shown::default()),
+        identity: identity.clone(),
+        report: report::Shown::default(),
+        health: Arc::new(Health::default()),
+        quit: CancellationToken::new(),
+    };
+    open_pages(&config, &facts, started, set_log_level).await?;
+    follow_identity(identity.clone(), runtime.clone());
+    let stop_reporting = CancellationToken::new();
+    let reporting = start_reporting(&config, &facts, stop_reporting.clone());
+    match &config.bootstrap.discovery {
+        None => apply_bootstrap(&config, &runtime).await?,
+        Some(source) => start_discovery(&config, &facts, source, &runtime),
+    }
+    ending.wait(&facts.quit).await;
+    tracing::info!("draining");
+    facts.health.drain();
+    let drained = runtime.shutdown(config.termination_time);
+    tokio::select! {
+        () = drained => {}
+        () = ending.again() => {
+            tracing::info!("asked twice: not waiting any longer");
+            runtime.shutdown(Duration::ZERO).await;
+        }
+    }
+    stop_reporting.cancel();
+    if let Some(reporting) = reporting {
+        // It bounds its own last wait.
+        let _ = reporting.await;
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// SIGTERM, SIGINT and the admin page's quit.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ending {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn wait(&mut self, quit: &CancellationToken) {
+        tokio::select! {
+            () = self.again() => {}
+            () = quit.cancelled() => {}
+        }
+    }
+}
+
+fn service(config: &Config, at: &HostPort, tls: bool, identity: Option<IdentityWatch>) -> Service {
+    let security = match (&config.arguments.ca_root, tls) {
+        (Some(roots), true) => Security::Roots(roots.clone()),
+        _ => Security::Plain,
+    };
+    // An address has no name of its own; the control plane's certificate names it.
+    let name = if at.host.parse::<IpAddr>().is_ok() && tls {
+        CONTROL_PLANE.to_owned()
+    } else {
+        at.host.clone()
+    };
+    Service {
+        addresses: vec![(at.host.clone(), at.port)],
+        name,
+        security,
+        identity,
+        token_path: config.arguments.token_path.clone(),
+    }
+}
+
+fn keep_identity(config: &Config) -> Option<IdentityWatch> {
+    let (id, authority) = (config.identity.clone()?, config.authority.as_ref()?);
+    let (sender, watch) = identity_channel();
+    let keeper = Keeper {
+        id,
+        authority: service(config, authority, true, Some(watch.clone())),
+        roots: config.arguments.ca_root.clone().unwrap_or_default(),
+        folder: config.arguments.identity_dir.clone(),
+    };
+    // A kept certificate serves from the very first handshake.
+    if let Some(kept) = keeper.kept(SystemTime::now()) {
+        sender.send_replace(Some(Arc::new(kept)));
+    }
+    tokio::spawn(keeper.run(sender));
+    Some(watch)
+}
+
+fn follow_identity(identity: Option<IdentityWatch>, runtime: Runtime) {
+    let Some(mut identity) = identity else {
+        return;
+    };
+    tokio::spawn(async move {
+        while identity.changed().await {
+            let runtime = runtime.clone();
+            // Contexts are made from files and keys: not on this thread.
+            let _ = tokio::task::spawn_blocking(move || runtime.refresh_tls()).await;
+        }
+    });
+}
+
+async fn listen(what: &'static str, address: SocketAddr, handler: Handler) -> Result<(), RunError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| RunError::Bind {
+        what,
+        address,
+        error,
+    })?;
+    tokio::spawn(serve(listener, handler));
+    Ok(())
+}
+
+async fn open_pages(
+    config: &Arc<Config>,
+    facts: &Facts,
+    started: Instant,
+    set_log_level: SetLogLevel,
+) -> Result<(), RunError> {
+    if let Some(address) = config.bootstrap.admin {
+        let page = Admin {
+            facts: facts.clone(),
+            config: Arc::clone(config),
+            started,
+            set_log_level,
+        };
+        let handler: Handler = Arc::new(move |asked| admin::admin(&page, asked));
+        listen("admin page", address, handler).await?;
+    }
+    let Some(ip) = config.status_address else {
+        return Ok(());
+    };
+    type Page = fn(&Facts, &crate::serve::Asked) -> crate::serve::Answer;
+    let pages: [(&'static str, u16, Page); 3] = [
+        ("agent port", port::AGENT, status::agent),
+        ("readiness port", port::READINESS, status::readiness),
+        ("Prometheus port", port::PROMETHEUS, status::prometheus),
+    ];
+    for (what, number, page) in pages {
+        let facts = facts.clone();
+        let handler: Handler = Arc::new(move |asked| page(&facts, asked));
+        listen(what, SocketAddr::new(ip, number), handler).await?;
+    }
+    Ok(())
+}
+
+fn start_reporting(
+    config: &Config,
+    facts: &Facts,
+    stop: CancellationToken,
+) -> Option<tokio::task::JoinHandle<()>> {
+    let endpoint = config.telemetry.as_ref()?;
+    let service = service(config, &endpoint.address, endpoint.tls, facts.identity.clone());
+    let epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
+    let reporter = report::Reporter::new(
+        service,
+        config.node.id.clone(),
+        u64::try_from(epoch).unwrap_or(u64::MAX),
+        facts.runtime.registry().clone(),
+        facts.report.clone(),
+    );
+    Some(tokio::spawn(reporter.run(stop)))
+}
+
+async fn apply_bootstrap(config: &Config, runtime: &Runtime) -> Result<(), RunError> {
+    let snapshot = Arc::new(config.bootstrap.snapshot());
+    let runtime = runtime.clone();
+    let applied = tokio::task::spawn_blocking(move || runtime.apply(snapshot)).await;
+    match applied {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(refused)) => {
+            let lines: Vec<String> = refused
+                .iter()
+                .map(|r| format!("{}: {}", r.resource, r.reason))
+                .collect();
+            Err(RunError::Refused(lines.join("\n")))
+        }
+        Err(error) => Err(RunError::Refused(error.to_string())),
+    }
+}
+
+fn start_discovery(
+    config: &Config,
+    facts: &Facts,
+    source: &mesh_xds::bootstrap::DiscoverySource,
+    runtime: &Runtime,
+) {
+    let sni = source.tls.as_ref().and_then(|t| t.sni.clone());
+    let host = source.addresses.first().map(|(host, _)| host.clone());
+    let service = Service {
+        addresses: source.addresses.clone(),
+        name: source
+            .authority
+            .clone()
+            .or(sni)
+            .or(host)
+            .unwrap_or_else(|| CONTROL_PLANE.to_owned()),
+        security: source.tls.clone().map_or(Security::Plain, Security::Context),
+        identity: facts.identity.clone(),
+        token_path: config.arguments.token_path.clone(),
+    };
+    let mut base = config.bootstrap.snapshot();
+    base.revision.clear();
+    let mut client = discovery::Client::new(
+        service,
+        config.bootstrap.node.clone(),
+        Arc::new(runtime.clone()),
+        base,
+        config.arguments.state_dir.clone(),
+    );
+    client.metadata.clone_from(&source.metadata);
+    if let Some(shown) = &facts.discovery {
+        client.shown = shown.clone();
+    }
+    let identity = facts.identity.clone();
+    tokio::spawn(async move {
+        if let Some(mut identity) = identity {
+            let first = tokio::time::timeout(CERTIFICATE_PATIENCE, identity.first()).await;
+            if first.is_err() {
+                tracing::warn!("no certificate yet; mutual TLS will work once it comes");
+            }
+        }
+        client.restore().await;
+        client.run().await;
+    });
+}
