@@ -45,7 +45,12 @@ impl Listeners {
             if running {
                 continue;
             }
-            let socket = entry.sockets.0.lock().get_mut(worker.index).and_then(Option::take);
+            let socket = entry
+                .sockets
+                .0
+                .lock()
+                .get_mut(worker.index)
+                .and_then(Option::take);
             let Some(socket) = socket else { continue };
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
@@ -58,7 +63,9 @@ impl Listeners {
                         before.task.abort();
                     }
                 }
-                Err(error) => tracing::error!(listener = %entry.listener.name, %error, "socket cannot be used"),
+                Err(error) => {
+                    tracing::error!(listener = %entry.listener.name, %error, "socket cannot be used")
+                }
             }
         }
         self.0.retain(|address, accepting| {
@@ -86,7 +93,9 @@ async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: TcpListener) {
     loop {
         match socket.accept().await {
             Ok((stream, remote)) => {
-                let entry = worker.view().and_then(|v| v.compiled.bound.get(&address).cloned());
+                let entry = worker
+                    .view()
+                    .and_then(|v| v.compiled.bound.get(&address).cloned());
                 if let Some(entry) = entry {
                     let registered = worker.register();
                     tokio::task::spawn_local(serve(Rc::clone(&worker), entry, stream, remote, registered));
@@ -162,7 +171,11 @@ async fn serve(
                     let session = tls.get_ref().1;
                     let peer = session.peer_certificates().and_then(ProvenPeer::of);
                     let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
-                    (Wire::new(Stream::Server(Box::new(tls)), Vec::new()), peer, protocol)
+                    (
+                        Wire::new(Stream::Server(Box::new(tls)), Vec::new()),
+                        peer,
+                        protocol,
+                    )
                 }
                 Err(error) => {
                     tracing::debug!(listener = %entry.listener.name, %remote, %error, "TLS handshake failed");

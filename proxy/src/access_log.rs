@@ -167,7 +167,8 @@ fn hand_over(file: &LogFile, buffer: &mut Vec<u8>) {
     }
     let block = std::mem::take(buffer);
     if let Err(error) = file.sender.try_send(block) {
-        let (std::sync::mpsc::TrySendError::Full(block) | std::sync::mpsc::TrySendError::Disconnected(block)) = error;
+        let (std::sync::mpsc::TrySendError::Full(block) | std::sync::mpsc::TrySendError::Disconnected(block)) =
+            error;
         let lines = memchr::memchr_iter(b'\n', &block).count();
         file.dropped.fetch_add(lines as u64, Ordering::Relaxed);
     }
@@ -229,8 +230,14 @@ impl Line<'_> {
     fn header(&self, names: &str, out: &mut Vec<u8>) -> bool {
         let (names, limit) = names
             .rsplit_once("):")
-            .or_else(|| names.rsplit_once(':').filter(|(n, l)| !n.is_empty() && l.parse::<usize>().is_ok()))
-            .map_or((names, usize::MAX), |(names, limit)| (names, limit.parse().unwrap_or(usize::MAX)));
+            .or_else(|| {
+                names
+                    .rsplit_once(':')
+                    .filter(|(n, l)| !n.is_empty() && l.parse::<usize>().is_ok())
+            })
+            .map_or((names, usize::MAX), |(names, limit)| {
+                (names, limit.parse().unwrap_or(usize::MAX))
+            });
         let Some(request) = self.request else { return false };
         for name in names.split('?') {
             let value = match name.to_ascii_lowercase().as_str() {
@@ -293,7 +300,11 @@ impl mesh_model::route::FormatFacts for Line<'_> {
             }
             "CONNECTION_TERMINATION_DETAILS" => text(self.termination, out),
             "UPSTREAM_TRANSPORT_FAILURE_REASON" => {
-                out.extend(self.transport_failure.bytes().map(|b| if b == b' ' { b'_' } else { b }));
+                out.extend(
+                    self.transport_failure
+                        .bytes()
+                        .map(|b| if b == b' ' { b'_' } else { b }),
+                );
                 !self.transport_failure.is_empty()
             }
             "BYTES_RECEIVED" => count(self.received, out),
@@ -303,7 +314,9 @@ impl mesh_model::route::FormatFacts for Line<'_> {
             "UPSTREAM_CLUSTER_RAW" | "UPSTREAM_CLUSTER" => text(self.cluster, out),
             "UPSTREAM_LOCAL_ADDRESS" => address(self.upstream_local, out),
             "DOWNSTREAM_LOCAL_ADDRESS" => address(Some(self.local), out),
-            "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => address(Some(self.remote), out),
+            "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => {
+                address(Some(self.remote), out)
+            }
             "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => write!(out, "{}", self.remote.ip()).is_ok(),
             "REQUESTED_SERVER_NAME" => text(self.server_name, out),
             "ROUTE_NAME" => text(self.route, out),

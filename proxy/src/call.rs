@@ -130,8 +130,16 @@ impl Call {
             flags: outcome.flags.bits(),
             code: outcome.status,
             grpc: outcome.grpc_status.map_or(0, |s| s.saturating_add(1)),
-            reporter: if inbound { Reporter::Destination } else { Reporter::Source },
-            protocol: if outcome.grpc { RequestProtocol::Grpc } else { RequestProtocol::Http },
+            reporter: if inbound {
+                Reporter::Destination
+            } else {
+                Reporter::Source
+            },
+            protocol: if outcome.grpc {
+                RequestProtocol::Grpc
+            } else {
+                RequestProtocol::Http
+            },
             mutual_tls,
         };
         let done = Completion {
@@ -149,13 +157,23 @@ impl Call {
     fn series(&self, slot: &SlotKey) -> SeriesKey {
         let outcome = &self.outcome;
         let node = &self.context.worker.node.workload;
-        let ours = self.context.worker.tls.principal().unwrap_or_else(|| UNKNOWN.into());
+        let ours = self
+            .context
+            .worker
+            .tls
+            .principal()
+            .unwrap_or_else(|| UNKNOWN.into());
         let peer_workload = outcome.peer.as_ref().map(|p| p.workload.clone());
         let or_unknown = |text: Option<&str>| text.filter(|t| !t.is_empty()).unwrap_or(UNKNOWN).to_owned();
         let service = service_of(outcome.cluster.as_deref());
         let inbound = slot.reporter == Reporter::Destination;
         let (source, source_principal, destination, destination_principal) = if inbound {
-            let principal = self.context.downstream.peer.as_ref().map(|p| p.principal.as_str());
+            let principal = self
+                .context
+                .downstream
+                .peer
+                .as_ref()
+                .map(|p| p.principal.as_str());
             (
                 peer_workload.unwrap_or_else(Workload::unknown),
                 or_unknown(principal),
@@ -163,7 +181,10 @@ impl Call {
                 ours,
             )
         } else {
-            let known = outcome.endpoint.as_ref().and_then(|e| e.endpoint.workload.clone());
+            let known = outcome
+                .endpoint
+                .as_ref()
+                .and_then(|e| e.endpoint.workload.clone());
             let principal = outcome.upstream.as_ref().and_then(|f| f.principal.as_deref());
             (
                 node.clone(),
@@ -199,7 +220,10 @@ impl Call {
         let inbound = context.direction() == Direction::Inbound;
         let node = context.worker.node.workload.name.as_str();
         let peer = outcome.peer.as_ref().map(|p| p.workload.name.as_str());
-        let told = outcome.endpoint.as_ref().and_then(|e| e.endpoint.workload.as_ref());
+        let told = outcome
+            .endpoint
+            .as_ref()
+            .and_then(|e| e.endpoint.workload.as_ref());
         let other = told.map(|w| w.name.as_str()).or(peer).unwrap_or(UNKNOWN);
         let route = outcome.route.as_ref().map(|r| &r.route);
         // A request that was not read as one has no head worth printing.
@@ -239,7 +263,9 @@ impl Call {
 /// Destination service of a cluster: as configured, else the cluster's own name (never what a client said).
 #[must_use]
 pub(crate) fn service_of(cluster: Option<&ClusterEntry>) -> ServiceName {
-    let Some(cluster) = cluster else { return ServiceName::unknown() };
+    let Some(cluster) = cluster else {
+        return ServiceName::unknown();
+    };
     cluster.config.service.clone().unwrap_or_else(|| ServiceName {
         host: UNKNOWN.into(),
         name: cluster.config.name.clone(),

@@ -135,7 +135,11 @@ impl Problems {
     }
 
     /// A context, or why handshakes must fail for now.
-    fn tls<T>(&mut self, resource: impl Fn() -> String, made: Result<T, TlsUnavailable>) -> Result<T, String> {
+    fn tls<T>(
+        &mut self,
+        resource: impl Fn() -> String,
+        made: Result<T, TlsUnavailable>,
+    ) -> Result<T, String> {
         made.map_err(|error| {
             if matches!(error, TlsUnavailable::Invalid(_)) {
                 self.refuse(resource(), format!("TLS context: {error}"));
@@ -158,7 +162,12 @@ fn compile_table(
                 .routes
                 .iter()
                 .map(|route| {
-                    let resource = || format!("route {:?} of {} in table {}", route.name, virtual_host.name, table.name);
+                    let resource = || {
+                        format!(
+                            "route {:?} of {} in table {}",
+                            route.name, virtual_host.name, table.name
+                        )
+                    };
                     Arc::new(compile_route(route, clusters, resource, problems))
                 })
                 .collect()
@@ -217,7 +226,11 @@ fn sinks(logs: &LogSinks, configured: &[mesh_model::listener::AccessLog]) -> Vec
 }
 
 fn chain_name(chain: &FilterChain, position: usize) -> String {
-    if chain.name.is_empty() { position.to_string() } else { chain.name.clone() }
+    if chain.name.is_empty() {
+        position.to_string()
+    } else {
+        chain.name.clone()
+    }
 }
 
 fn is_http(service: &ConnectionService) -> Option<&RouteSource> {

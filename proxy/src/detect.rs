@@ -16,7 +16,10 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Reads until the protocol is known. `limit` bounds the wait for the first byte; a client that says nothing in
 /// time is taken for plaintext (server-first protocols).
-pub(crate) async fn detect(socket: &mut TcpStream, limit: Option<Duration>) -> std::io::Result<(Hello, Vec<u8>)> {
+pub(crate) async fn detect(
+    socket: &mut TcpStream,
+    limit: Option<Duration>,
+) -> std::io::Result<(Hello, Vec<u8>)> {
     let mut read = Vec::with_capacity(2048);
     let first = async { socket.read_buf(&mut read).await };
     let n = match limit {
@@ -80,7 +83,9 @@ fn plain_protocol(read: &[u8]) -> Option<&'static [u8]> {
     }
     let line = read.split(|b| *b == b'\r' || *b == b'\n').next()?;
     let method = line.split(|b| *b == b' ').next()?;
-    let is_token = !method.is_empty() && method.len() <= 20 && method.iter().all(|b| b.is_ascii_uppercase() || *b == b'-');
+    let is_token = !method.is_empty()
+        && method.len() <= 20
+        && method.iter().all(|b| b.is_ascii_uppercase() || *b == b'-');
     (is_token && line.len() > method.len()).then_some(b"http/1.1")
 }
 

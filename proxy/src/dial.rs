@@ -164,7 +164,12 @@ impl Pools {
     }
 
     /// Keeps a connection for the next request, if it can serve one.
-    pub(crate) fn give_back(&self, mut connection: Box<Http1Connection>, cluster: &ClusterEntry, endpoint: &EndpointEntry) {
+    pub(crate) fn give_back(
+        &self,
+        mut connection: Box<Http1Connection>,
+        cluster: &ClusterEntry,
+        endpoint: &EndpointEntry,
+    ) {
         let spent = cluster
             .config
             .max_requests_per_connection
@@ -181,7 +186,11 @@ impl Pools {
         }
     }
 
-    async fn shared(&self, cluster: &Arc<ClusterEntry>, endpoint: &Arc<EndpointEntry>) -> Result<Ready, DialError> {
+    async fn shared(
+        &self,
+        cluster: &Arc<ClusterEntry>,
+        endpoint: &Arc<EndpointEntry>,
+    ) -> Result<Ready, DialError> {
         let most = cluster.config.max_requests_per_connection.unwrap_or(u32::MAX);
         for _ in 0..2 {
             let found = self.0.borrow_mut().get_mut(&endpoint.id).and_then(|pool| {
@@ -245,7 +254,15 @@ impl Pools {
         let known: std::collections::HashSet<u32> = compiled
             .clusters
             .values()
-            .flat_map(|cluster| cluster.endpoints.load().all.iter().map(|e| e.id).collect::<Vec<_>>())
+            .flat_map(|cluster| {
+                cluster
+                    .endpoints
+                    .load()
+                    .all
+                    .iter()
+                    .map(|e| e.id)
+                    .collect::<Vec<_>>()
+            })
             .collect();
         self.0.borrow_mut().retain(|id, _| known.contains(id));
     }
@@ -291,7 +308,10 @@ pub(crate) async fn connect(
     endpoint: &Arc<EndpointEntry>,
     protocol: Option<UpstreamProtocol>,
 ) -> Result<(Stream, Facts), DialError> {
-    endpoint.counters.connections_total.fetch_add(1, Ordering::Relaxed);
+    endpoint
+        .counters
+        .connections_total
+        .fetch_add(1, Ordering::Relaxed);
     let made = tokio::time::timeout(
         cluster.config.connect_timeout,
         connect_unbounded(cluster, endpoint, protocol),
@@ -299,7 +319,10 @@ pub(crate) async fn connect(
     .await
     .unwrap_or(Err(DialError::Timeout));
     if made.is_err() {
-        endpoint.counters.connections_failed.fetch_add(1, Ordering::Relaxed);
+        endpoint
+            .counters
+            .connections_failed
+            .fetch_add(1, Ordering::Relaxed);
     }
     made
 }
@@ -351,7 +374,11 @@ async fn connect_unbounded(
 }
 
 async fn open(cluster: &ClusterEntry, address: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     if let Some(bind) = cluster.config.bind {
         socket.bind(SocketAddr::new(bind, 0))?;
     }

@@ -42,7 +42,10 @@ pub(crate) async fn forward<C: Client>(
         let weights = forward.destinations.iter().map(|d| d.weight);
         balance::weighted(weights, call.context.worker.random()).unwrap_or(0)
     };
-    let destination = forward.destinations.get(position).ok_or_else(Refusal::no_cluster)?;
+    let destination = forward
+        .destinations
+        .get(position)
+        .ok_or_else(Refusal::no_cluster)?;
     let cluster = found.entry.clusters.get(position).cloned().flatten();
     let cluster = cluster.ok_or_else(Refusal::no_cluster)?;
     call.outcome.cluster = Some(Arc::clone(&cluster));
@@ -80,7 +83,9 @@ pub(crate) async fn forward<C: Client>(
     if let Some(cookie) = &hash.set_cookie {
         call.heads.response.fields.push(b"set-cookie", cookie);
     }
-    exchange.respond(call, client, found, destination, forward, upstream).await
+    exchange
+        .respond(call, client, found, destination, forward, upstream)
+        .await
 }
 
 /// Which upgrade is asked for: websocket is offered, anything else is not.
@@ -170,11 +175,17 @@ impl Exchange<'_> {
                     if reset != Reset::Overflow {
                         self.judge(call, true, true);
                     }
-                    (Refusal::upstream(&reset, retried), kind_of(&reset, self.pump.bytes))
+                    (
+                        Refusal::upstream(&reset, retried),
+                        kind_of(&reset, self.pump.bytes),
+                    )
                 }
                 Err(Failed::PerTry) => {
                     self.judge(call, true, true);
-                    (Refusal::timeout("upstream_per_try_timeout"), Attempt::PerTryTimeout)
+                    (
+                        Refusal::timeout("upstream_per_try_timeout"),
+                        Attempt::PerTryTimeout,
+                    )
                 }
                 Err(Failed::NoEndpoint) => return Err(Refusal::no_endpoint()),
                 Err(Failed::Total) => {
@@ -208,7 +219,12 @@ impl Exchange<'_> {
     }
 
     /// Waits before the next attempt.
-    async fn wait<C: Client>(&mut self, call: &mut Call, client: &mut C, attempt: u32) -> Result<(), Refusal> {
+    async fn wait<C: Client>(
+        &mut self,
+        call: &mut Call,
+        client: &mut C,
+        attempt: u32,
+    ) -> Result<(), Refusal> {
         let Some(policy) = self.policy else { return Ok(()) };
         let gap = policy.backoff(attempt, call.context.worker.random());
         let _retrying = Retrying::new(&self.cluster);
@@ -255,10 +271,13 @@ impl Exchange<'_> {
             return address.ok_or(Failed::NoEndpoint);
         }
         let tries = match self.policy {
-            Some(policy) if policy.avoid_previous_hosts && !self.tried.is_empty() => policy.host_selection_attempts,
+            Some(policy) if policy.avoid_previous_hosts && !self.tried.is_empty() => {
+                policy.host_selection_attempts
+            }
             _ => 0,
         };
-        pick::pick(&call.context.worker, &self.cluster, self.hash, &self.tried, tries).ok_or(Failed::NoEndpoint)
+        pick::pick(&call.context.worker, &self.cluster, self.hash, &self.tried, tries)
+            .ok_or(Failed::NoEndpoint)
     }
 
     async fn dial<C: Client>(
@@ -324,7 +343,10 @@ impl Exchange<'_> {
         let kind = call.heads.request.kind;
         let response = &mut call.heads.response;
         let Self {
-            pump, deadline, total, ..
+            pump,
+            deadline,
+            total,
+            ..
         } = self;
         poll_fn(|cx| {
             if !pump.flushed {
@@ -445,7 +467,10 @@ impl Exchange<'_> {
         down: &mut Pump,
     ) -> Result<(), End> {
         let Self {
-            pump, deadline, total, ..
+            pump,
+            deadline,
+            total,
+            ..
         } = self;
         poll_fn(|cx| {
             if !pump.flushed && !pump.failed {

@@ -47,7 +47,11 @@ pub(crate) fn of(request: &Request, downstream: &Downstream, sources: &[HashSour
                     header += &format!("; Path={path}");
                 }
                 for (name, value) in attributes {
-                    header += &if value.is_empty() { format!("; {name}") } else { format!("; {name}={value}") };
+                    header += &if value.is_empty() {
+                        format!("; {name}")
+                    } else {
+                        format!("; {name}={value}")
+                    };
                 }
                 header += "; HttpOnly";
                 hashed.set_cookie = Some(header.into_bytes());

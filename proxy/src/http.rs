@@ -118,7 +118,8 @@ impl Session {
             return None;
         };
         let proven = accepted.peer.take();
-        let mesh = accepted.chain.mesh_peers && proven.as_ref().is_some_and(|peer| !peer.principal.is_empty());
+        let mesh =
+            accepted.chain.mesh_peers && proven.as_ref().is_some_and(|peer| !peer.principal.is_empty());
         let downstream = Rc::new(Downstream {
             listener: std::mem::take(&mut accepted.listener),
             chain: accepted.chain.name.clone(),
@@ -144,7 +145,11 @@ impl Session {
     /// The context in force now.
     fn current(&mut self) -> Rc<Context> {
         let before = &self.context;
-        if let Some(view) = before.worker.view().filter(|view| !Rc::ptr_eq(view, &before.view)) {
+        if let Some(view) = before
+            .worker
+            .view()
+            .filter(|view| !Rc::ptr_eq(view, &before.view))
+        {
             let chain = view
                 .compiled
                 .listeners
@@ -168,14 +173,15 @@ impl Session {
 
 /// Serves an HTTP connection to its end.
 pub(crate) async fn serve(mut accepted: Accepted) {
-    let Some(session) = Session::new(&mut accepted) else { return };
+    let Some(session) = Session::new(&mut accepted) else {
+        return;
+    };
     let codec = session.context.http.config.codec;
     let agreed = accepted.protocol.as_deref();
     let is_http2 = match (codec, agreed) {
         (Codec::Http2, _) | (Codec::Auto, Some(b"h2" | b"istio-h2")) => true,
-        (Codec::Http1, _) | (Codec::Auto, Some(b"http/1.1" | b"http/1.0" | b"istio-http/1.1" | b"istio-http/1.0")) => {
-            false
-        }
+        (Codec::Http1, _)
+        | (Codec::Auto, Some(b"http/1.1" | b"http/1.0" | b"istio-http/1.1" | b"istio-http/1.0")) => false,
         (Codec::Auto, _) => match http1::starts_with_preface(&mut accepted, &session.context).await {
             Some(preface) => preface,
             None => return,

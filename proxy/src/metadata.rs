@@ -47,7 +47,11 @@ impl Peers {
             self.known.clear();
         }
         let peer = Rc::new(Peer {
-            id: if key.0.is_empty() && key.1.is_empty() { 0 } else { next_id() },
+            id: if key.0.is_empty() && key.1.is_empty() {
+                0
+            } else {
+                next_id()
+            },
             workload: workload_of(principal, metadata),
             principal: key.0.clone(),
         });
@@ -109,7 +113,10 @@ pub fn write_metadata(workload: &Workload) -> Vec<u8> {
     let labels = Struct {
         fields: [
             ("service.istio.io/canonical-name".to_owned(), text(&workload.app)),
-            ("service.istio.io/canonical-revision".to_owned(), text(&workload.version)),
+            (
+                "service.istio.io/canonical-revision".to_owned(),
+                text(&workload.version),
+            ),
         ]
         .into(),
     };
@@ -161,10 +168,19 @@ mod tests {
     fn a_certificate_beats_what_a_peer_says() {
         let header = encode_header(&write_metadata(&reviews()));
         let mut peers = Peers::default();
-        let same = peers.find(Some("spiffe://cluster.local/ns/default/sa/x"), Some(header.as_bytes()));
+        let same = peers.find(
+            Some("spiffe://cluster.local/ns/default/sa/x"),
+            Some(header.as_bytes()),
+        );
         assert_eq!(same.workload, reviews());
-        let other = peers.find(Some("spiffe://cluster.local/ns/evil/sa/x"), Some(header.as_bytes()));
-        assert_eq!((other.workload.namespace.as_str(), other.workload.name.as_str()), ("evil", UNKNOWN));
+        let other = peers.find(
+            Some("spiffe://cluster.local/ns/evil/sa/x"),
+            Some(header.as_bytes()),
+        );
+        assert_eq!(
+            (other.workload.namespace.as_str(), other.workload.name.as_str()),
+            ("evil", UNKNOWN)
+        );
         assert_eq!(peers.find(None, None).id, 0);
     }
 }

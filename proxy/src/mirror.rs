@@ -56,7 +56,11 @@ pub(crate) fn send(call: &Call, mirrors: &Mirrors, pump: &Pump) {
             0 => Framing::None,
             length => Framing::Length(length as u64),
         };
-        let (worker, cluster, body) = (Rc::clone(&call.context.worker), Arc::clone(cluster), body.to_vec());
+        let (worker, cluster, body) = (
+            Rc::clone(&call.context.worker),
+            Arc::clone(cluster),
+            body.to_vec(),
+        );
         tokio::task::spawn_local(async move {
             let shadow = tokio::time::timeout(LIMIT, shadow(&worker, &cluster, request, body));
             if !matches!(shadow.await, Ok(Ok(()))) {
@@ -66,7 +70,12 @@ pub(crate) fn send(call: &Call, mirrors: &Mirrors, pump: &Pump) {
     }
 }
 
-async fn shadow(worker: &Worker, cluster: &Arc<ClusterEntry>, request: Request, body: Vec<u8>) -> Result<(), Failure> {
+async fn shadow(
+    worker: &Worker,
+    cluster: &Arc<ClusterEntry>,
+    request: Request,
+    body: Vec<u8>,
+) -> Result<(), Failure> {
     let endpoint = pick::pick(worker, cluster, None, &[], 0).ok_or(Failure::Closed)?;
     let protocol = dial::protocol(cluster, request.version);
     let ready = worker

@@ -13,12 +13,16 @@ use crate::compile::{ClusterEntry, EndpointEntry};
 fn now_ms() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let since = START.get_or_init(Instant::now).elapsed();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    u64::try_from(since.as_millis())
+        .unwrap_or(u64::MAX)
+        .saturating_add(1)
 }
 
 /// Counts how an attempt went and ejects the endpoint when it was one failure too many.
 pub(crate) fn judge(cluster: &ClusterEntry, endpoint: &Arc<EndpointEntry>, error: bool, gateway: bool) {
-    let Some(policy) = &cluster.config.outlier else { return };
+    let Some(policy) = &cluster.config.outlier else {
+        return;
+    };
     let counters = &endpoint.counters;
     let count = |counter: &std::sync::atomic::AtomicU32, failed: bool| {
         if failed {

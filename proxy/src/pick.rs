@@ -48,7 +48,8 @@ fn pick_once<'s>(
                     *position = position.wrapping_add(1);
                     position.unsigned_abs()
                 })?;
-                set.all.get(usize::try_from(position).ok()? % set.all.len().max(1))
+                set.all
+                    .get(usize::try_from(position).ok()? % set.all.len().max(1))
             }
             Balancer::Random => {
                 let draw = usize::try_from(worker.random() >> 1).unwrap_or(0);

@@ -66,13 +66,18 @@ impl Refusal {
     /// No endpoint may be used.
     #[must_use]
     pub(crate) fn no_endpoint() -> Self {
-        Self::new(503, ResponseFlags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream").with_body("no healthy upstream")
+        Self::new(503, ResponseFlags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream")
+            .with_body("no healthy upstream")
     }
 
     /// The client left.
     #[must_use]
     pub(crate) fn client_gone() -> Self {
-        Self::new(0, ResponseFlags::DOWNSTREAM_CLOSED, "downstream_remote_disconnect")
+        Self::new(
+            0,
+            ResponseFlags::DOWNSTREAM_CLOSED,
+            "downstream_remote_disconnect",
+        )
     }
 
     /// The request's body broke the protocol.
@@ -229,7 +234,12 @@ mod tests {
                 95,
                 "upstream_reset_before_response_started{connection_termination}",
             ),
-            (Reset::Overflow, false, 81, "upstream_reset_before_response_started{overflow}"),
+            (
+                Reset::Overflow,
+                false,
+                81,
+                "upstream_reset_before_response_started{overflow}",
+            ),
         ] {
             let refusal = Refusal::upstream(&reason, retried);
             assert_eq!(refusal.body.len(), length, "{}", refusal.body);

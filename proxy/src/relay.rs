@@ -48,7 +48,12 @@ struct Lane {
 }
 
 impl Lane {
-    fn poll(&mut self, cx: &mut TaskContext<'_>, from: &mut Wire, to: &mut Wire) -> Poll<std::io::Result<()>> {
+    fn poll(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        from: &mut Wire,
+        to: &mut Wire,
+    ) -> Poll<std::io::Result<()>> {
         use std::pin::Pin;
         use std::task::ready;
         use tokio::io::AsyncWrite as _;
@@ -213,23 +218,24 @@ impl TcpCall<'_> {
         let ours = worker.tls.principal().unwrap_or_else(|| UNKNOWN.into());
         let node = worker.node.workload.clone();
         let peer = self.peer.as_ref();
-        let (source, source_principal, destination, destination_principal) = if slot.reporter == Reporter::Destination {
-            (
-                peer.map_or_else(Workload::unknown, |p| p.workload.clone()),
-                peer.map_or_else(|| UNKNOWN.into(), |p| p.principal.clone()),
-                node,
-                ours,
-            )
-        } else {
-            let told = self.endpoint.as_ref().and_then(|e| e.endpoint.workload.clone());
-            let principal = self.facts.as_ref().and_then(|f| f.principal.clone());
-            (
-                node,
-                ours,
-                told.unwrap_or_else(Workload::unknown),
-                principal.unwrap_or_else(|| UNKNOWN.into()),
-            )
-        };
+        let (source, source_principal, destination, destination_principal) =
+            if slot.reporter == Reporter::Destination {
+                (
+                    peer.map_or_else(Workload::unknown, |p| p.workload.clone()),
+                    peer.map_or_else(|| UNKNOWN.into(), |p| p.principal.clone()),
+                    node,
+                    ours,
+                )
+            } else {
+                let told = self.endpoint.as_ref().and_then(|e| e.endpoint.workload.clone());
+                let principal = self.facts.as_ref().and_then(|f| f.principal.clone());
+                (
+                    node,
+                    ours,
+                    told.unwrap_or_else(Workload::unknown),
+                    principal.unwrap_or_else(|| UNKNOWN.into()),
+                )
+            };
         SeriesKey {
             reporter: slot.reporter,
             source,
@@ -260,7 +266,11 @@ impl Drop for TcpCall<'_> {
             flags: self.flags.bits(),
             code: 0,
             grpc: 0,
-            reporter: if inbound { Reporter::Destination } else { Reporter::Source },
+            reporter: if inbound {
+                Reporter::Destination
+            } else {
+                Reporter::Source
+            },
             protocol: RequestProtocol::Tcp,
             mutual_tls: if inbound {
                 self.peer.is_some()
@@ -375,7 +385,10 @@ pub(crate) async fn original_destination(call: &Call, cluster: &ClusterEntry) ->
     let literal = host.trim_start_matches('[').trim_end_matches(']');
     let address = match literal.parse() {
         Ok(ip) => SocketAddr::new(ip, port),
-        Err(_) => tokio::net::lookup_host((host.as_str(), port)).await.ok()?.next()?,
+        Err(_) => tokio::net::lookup_host((host.as_str(), port))
+            .await
+            .ok()?
+            .next()?,
     };
     // A request that would come back to this listener is a loop.
     if address == call.context.downstream.local {

@@ -6,7 +6,7 @@ use mesh_model::flags::ResponseFlags;
 use mesh_model::listener::{Direction, ForwardClientCert};
 use mesh_model::path::{Normalized, normalize};
 use mesh_model::request::RequestView as _;
-use mesh_model::route::split_port;
+use mesh_model::route::{Action, split_port};
 
 use crate::call::Call;
 use crate::codec::fields::{Fields, Id};
@@ -36,7 +36,11 @@ pub(crate) fn arrive(call: &mut Call) -> Result<(), Refusal> {
             Normalized::Same => {}
             Normalized::Changed(target) => request.set_target(&target),
             Normalized::Refused => {
-                return Err(Refusal::new(400, ResponseFlags::NONE, "path_normalization_failed"));
+                return Err(Refusal::new(
+                    400,
+                    ResponseFlags::NONE,
+                    "path_normalization_failed",
+                ));
             }
         }
     }
@@ -50,7 +54,9 @@ fn learn_peer(call: &mut Call, context: &Context) {
     let fields = &mut call.heads.request.fields;
     let inbound = context.direction() == Direction::Inbound;
     if inbound {
-        let metadata = fields.get(Id::EnvoyPeerMetadata).filter(|_| context.downstream.mesh);
+        let metadata = fields
+            .get(Id::EnvoyPeerMetadata)
+            .filter(|_| context.downstream.mesh);
         if metadata.is_some() || context.downstream.peer.is_some() {
             call.outcome.peer = Some(context.downstream.peer(&context.worker, metadata));
         }
@@ -156,7 +162,11 @@ fn client_certificate(fields: &mut Fields, context: &Context) {
             value.extend_from_slice(b"Hash=");
             value.extend_from_slice(peer.hash.as_bytes());
             value.extend_from_slice(b";Subject=\"");
-            value.extend(peer.subject.bytes().filter(|b| (0x20..0x7f).contains(b) && *b != b'"'));
+            value.extend(
+                peer.subject
+                    .bytes()
+                    .filter(|b| (0x20..0x7f).contains(b) && *b != b'"'),
+            );
             value.push(b'"');
             if !peer.principal.is_empty() {
                 value.extend_from_slice(b";URI=");
@@ -176,9 +186,8 @@ pub(crate) fn find(call: &mut Call) -> Result<Found, Refusal> {
         Routes::One(table) => table.as_ref(),
         Routes::ByPort { tables, fallback } => tables.get(&port.unwrap_or(80)).or(fallback.as_ref()),
     };
-    let table = table.ok_or_else(|| {
-        Refusal::new(404, ResponseFlags::NO_ROUTE, "route_configuration_not_found")
-    })?;
+    let table =
+        table.ok_or_else(|| Refusal::new(404, ResponseFlags::NO_ROUTE, "route_configuration_not_found"))?;
     let position = table.hosts.virtual_host(host).ok_or_else(Refusal::no_route)?;
     let virtual_host = table
         .table
@@ -188,21 +197,20 @@ pub(crate) fn find(call: &mut Call) -> Result<Found, Refusal> {
     if virtual_host.require_tls && request.scheme() != b"https" {
         return Err(tls_required(call));
     }
-    let entry = virtual_host
-        .find(request)
-        .and_then(|route| table.routes.get(position)?.get(route))
-        .ok_or_else(Refusal::no_route)?;
-    // CONNECT is an opaque tunnel, which only an application's own HTTP proxy port offers.
+    let routes = table.routes.get(position).ok_or_else(Refusal::no_route)?;
+    let entry = if request.kind == Method::Connect {
+        // An opaque tunnel, which only an application's own HTTP proxy port offers: no path chooses a rule.
+        let tunnels = matches!(call.context.http.routes, Routes::ByPort { .. });
+        routes
+            .iter()
+            .find(|entry| tunnels && matches!(entry.route.action, Action::Forward(_)))
+    } else {
+        virtual_host.find(request).and_then(|route| routes.get(route))
+    };
     let found = Found {
-        entry: Arc::clone(entry),
+        entry: Arc::clone(entry.ok_or_else(Refusal::no_route)?),
         attempt_count: virtual_host.include_attempt_count,
     };
-    if request.kind == Method::Connect && !matches!(call.context.http.routes, Routes::ByPort { .. }) {
-        return Err(Refusal {
-            close: true,
-            ..Refusal::no_route()
-        });
-    }
     call.outcome.route = Some(Arc::clone(&found.entry));
     Ok(found)
 }

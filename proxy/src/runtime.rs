@@ -33,7 +33,11 @@ impl NodeKind {
     /// `sidecar~…` is a sidecar; everything else is an edge.
     #[must_use]
     pub fn of_node_id(id: &str) -> Self {
-        if id.starts_with("sidecar~") { Self::Sidecar } else { Self::Edge }
+        if id.starts_with("sidecar~") {
+            Self::Sidecar
+        } else {
+            Self::Edge
+        }
     }
 }
 
@@ -256,7 +260,11 @@ impl Runtime {
     pub fn drain(&self, inbound_only: bool, graceful: bool) {
         let how = if graceful { Drain::Graceful } else { Drain::Closed };
         self.0.desired.send_modify(|desired| {
-            let drained = if inbound_only { &mut desired.inbound } else { &mut desired.all };
+            let drained = if inbound_only {
+                &mut desired.inbound
+            } else {
+                &mut desired.all
+            };
             *drained = how.max(*drained);
         });
     }
@@ -286,7 +294,9 @@ where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = ()>,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     std::thread::Builder::new().name(name).spawn(move || {
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, run());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mesh_model::flags::ResponseFlags;
 use mesh_model::listener::Direction;
 use mesh_model::route::{
-    Abort, CorsPolicy, DirectResponse, FormatFacts, Forward, HeaderEdits, PerMillion, Redirect, RequestTarget, Route,
-    WeightedDestination, write_value,
+    Abort, CorsPolicy, DirectResponse, FormatFacts, Forward, HeaderEdits, PerMillion, Redirect,
+    RequestTarget, Route, WeightedDestination, write_value,
 };
 
 use crate::call::Call;
@@ -42,9 +42,15 @@ impl FormatFacts for Facts<'_> {
                 .response
                 .and_then(|r| r.fields.get_named(argument.to_ascii_lowercase().as_bytes()))),
             "PROTOCOL" => put(Some(self.request.version.as_str().as_bytes())),
-            "RESPONSE_CODE" => put(self.response.map(|r| r.status.to_string()).as_deref().map(str::as_bytes)),
+            "RESPONSE_CODE" => put(self
+                .response
+                .map(|r| r.status.to_string())
+                .as_deref()
+                .map(str::as_bytes)),
             "DOWNSTREAM_REMOTE_ADDRESS" => put(Some(self.downstream.remote.to_string().as_bytes())),
-            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => put(Some(self.downstream.remote.ip().to_string().as_bytes())),
+            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => {
+                put(Some(self.downstream.remote.ip().to_string().as_bytes()))
+            }
             "DOWNSTREAM_LOCAL_ADDRESS" => put(Some(self.downstream.local.to_string().as_bytes())),
             "DOWNSTREAM_PEER_URI_SAN" => put(self.downstream.peer.as_ref().map(|p| p.principal.as_bytes())),
             "REQUESTED_SERVER_NAME" => put(self.downstream.server_name.as_deref().map(str::as_bytes)),
@@ -97,7 +103,10 @@ fn edit_request(call: &mut Call, edits: &HeaderEdits) {
     let (set, add) = (compute(&edits.set, &facts), compute(&edits.add, &facts));
     let request = &mut call.heads.request;
     apply(edits, &set, &add, &mut request.fields);
-    if let Some((_, host)) = set.iter().find(|(name, _)| name == ":authority" || name == "host") {
+    if let Some((_, host)) = set
+        .iter()
+        .find(|(name, _)| name == ":authority" || name == "host")
+    {
         request.set_authority(host);
     }
 }
@@ -157,7 +166,12 @@ pub(crate) fn request(call: &mut Call, found: &Found, forward: &Forward, destina
 }
 
 /// Gives an upstream's response the form in which it is passed on.
-pub(crate) fn response(call: &mut Call, found: &Found, destination: Option<&WeightedDestination>, several: bool) {
+pub(crate) fn response(
+    call: &mut Call,
+    found: &Found,
+    destination: Option<&WeightedDestination>,
+    several: bool,
+) {
     let outbound = call.context.direction() != Direction::Inbound;
     let fields = &mut call.heads.response.fields;
     if outbound {
@@ -170,14 +184,21 @@ pub(crate) fn response(call: &mut Call, found: &Found, destination: Option<&Weig
                 .is_some_and(|e| e.endpoint.workload.is_none())
         {
             let metadata = fields.get(Id::EnvoyPeerMetadata);
-            let principal = call.outcome.upstream.as_ref().and_then(|u| u.principal.as_deref());
+            let principal = call
+                .outcome
+                .upstream
+                .as_ref()
+                .and_then(|u| u.principal.as_deref());
             call.outcome.peer = Some(call.context.worker.peers.borrow_mut().find(principal, metadata));
         }
     }
     fields.retain_ids(|id| {
         !matches!(
             id,
-            Id::EnvoyPeerMetadata | Id::EnvoyPeerMetadataId | Id::EnvoyServiceTime | Id::EnvoyDecoratorOperation
+            Id::EnvoyPeerMetadata
+                | Id::EnvoyPeerMetadataId
+                | Id::EnvoyServiceTime
+                | Id::EnvoyDecoratorOperation
         )
     });
     if let Some(ms) = call.outcome.service_time_ms {
@@ -213,7 +234,12 @@ fn ours(call: &mut Call) {
         fields.push_id(Id::EnvoyPeerMetadata, &worker.metadata);
         fields.push_id(Id::EnvoyPeerMetadataId, worker.node.id.as_bytes());
     }
-    if let Some(operation) = call.outcome.route.as_ref().and_then(|r| r.route.operation.as_ref()) {
+    if let Some(operation) = call
+        .outcome
+        .route
+        .as_ref()
+        .and_then(|r| r.route.operation.as_ref())
+    {
         fields.push_id(Id::EnvoyDecoratorOperation, operation.as_bytes());
     }
 }
@@ -229,7 +255,9 @@ fn server_header(call: &mut Call, local: bool) {
         _ => {}
     }
     if !fields.has(Id::Date) {
-        call.context.worker.with_date(|date| fields.push_id(Id::Date, date));
+        call.context
+            .worker
+            .with_date(|date| fields.push_id(Id::Date, date));
     }
 }
 
@@ -321,8 +349,14 @@ fn hits(share: PerMillion, draw: u64) -> bool {
 }
 
 /// Injects what the rule asks for: a delay, then an abort.
-pub(crate) async fn fault<C: Client>(call: &mut Call, client: &mut C, entry: &Arc<RouteEntry>) -> Result<(), Refusal> {
-    let Some(fault) = &entry.route.fault else { return Ok(()) };
+pub(crate) async fn fault<C: Client>(
+    call: &mut Call,
+    client: &mut C,
+    entry: &Arc<RouteEntry>,
+) -> Result<(), Refusal> {
+    let Some(fault) = &entry.route.fault else {
+        return Ok(());
+    };
     let worker = &call.context.worker;
     if let Some((delay, share)) = fault.delay
         && hits(share, worker.random())

@@ -98,11 +98,7 @@ impl Registry {
         all
     }
 
-    fn publish<'a>(
-        &self,
-        window: u64,
-        slots: impl Iterator<Item = (&'a Arc<SeriesKey>, &'a mut SlotDelta)>,
-    ) {
+    fn publish<'a>(&self, window: u64, slots: impl Iterator<Item = (&'a Arc<SeriesKey>, &'a mut SlotDelta)>) {
         let now = Instant::now();
         let mut shared = self.shared.lock();
         for (key, delta) in slots {

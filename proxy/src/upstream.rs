@@ -31,7 +31,12 @@ impl Ready {
 
 impl Upstream {
     /// Sends (or buffers) the request head.
-    pub(crate) fn begin(ready: Ready, request: &Request, extras: &Extras<'_>, upgrade: bool) -> Result<Self, Failure> {
+    pub(crate) fn begin(
+        ready: Ready,
+        request: &Request,
+        extras: &Extras<'_>,
+        upgrade: bool,
+    ) -> Result<Self, Failure> {
         match ready {
             Ready::Http1(mut connection) => {
                 write::request_head(connection.side.wire.output(), request, extras, upgrade);
@@ -45,7 +50,12 @@ impl Upstream {
     }
 
     /// Reads the final response head.
-    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>, kind: Method, out: &mut Response) -> Poll<Result<(), Failure>> {
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        kind: Method,
+        out: &mut Response,
+    ) -> Poll<Result<(), Failure>> {
         match self {
             Self::Http1(connection) => connection.side.poll_head(cx, kind, out),
             Self::Http2(stream) => stream.poll_head(cx, out).map_ok(|()| {

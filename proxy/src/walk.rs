@@ -14,7 +14,10 @@ use crate::{guard, route, shape};
 
 /// Serves one request; `false` = the connection must not be used again.
 pub(crate) async fn walk<C: Client>(call: &mut Call, client: &mut C) -> bool {
-    call.close = !call.heads.request.keep_alive || call.context.is_draining();
+    // A refused tunnel's bytes must never be read as requests.
+    call.close = !call.heads.request.keep_alive
+        || call.context.is_draining()
+        || call.heads.request.kind == Method::Connect;
     match rooms(call, client).await {
         Ok(keep) => keep && !call.close,
         Err(refusal) => refuse(call, client, refusal).await,
@@ -91,7 +94,11 @@ fn response_has_body(call: &Call) -> bool {
     matches!(call.heads.response.framing, Framing::Length(length) if length > 0)
 }
 
-async fn send_all<C: Client>(call: &mut Call, client: &mut C, body: &[u8]) -> Result<(), crate::wire::Failure> {
+async fn send_all<C: Client>(
+    call: &mut Call,
+    client: &mut C,
+    body: &[u8],
+) -> Result<(), crate::wire::Failure> {
     client.begin(&call.heads.response, &call.heads.request, call.close)?;
     call.outcome.answered = true;
     let mut rest = body;

@@ -44,12 +44,20 @@ impl Rewound {
     /// `prefix` is read again before the socket.
     #[must_use]
     pub(crate) fn new(prefix: Vec<u8>, socket: TcpStream) -> Self {
-        Self { prefix, at: 0, socket }
+        Self {
+            prefix,
+            at: 0,
+            socket,
+        }
     }
 }
 
 impl AsyncRead for Rewound {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let rest = this.prefix.get(this.at..).unwrap_or_default();
         if rest.is_empty() {
@@ -100,7 +108,11 @@ macro_rules! each_stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         each_stream!(self, stream => Pin::new(stream).poll_read(cx, buf))
     }
 }
@@ -143,7 +155,11 @@ pub(crate) struct Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let rest = this.prefix.get(this.at..).unwrap_or_default();
         if rest.is_empty() {
@@ -302,7 +318,8 @@ impl Wire {
         }
         if self.input.capacity() - self.input.len() < 4096 {
             // A buffer that was filled once grows, so that big bodies take few reads.
-            self.input.reserve(BUFFER_MAX.saturating_sub(self.input.len()).max(BUFFER));
+            self.input
+                .reserve(BUFFER_MAX.saturating_sub(self.input.len()).max(BUFFER));
         }
         let n = ready!(tokio_util::io::poll_read_buf(
             Pin::new(&mut self.stream),

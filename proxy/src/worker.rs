@@ -123,7 +123,11 @@ impl Connection {
 
     /// Remembers whom to wake at the deadline or at a drain; ready when the deadline has passed.
     pub(crate) fn poll_deadline(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+        if self
+            .deadline
+            .get()
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
             return Poll::Ready(());
         }
         let mut waker = self.waker.borrow_mut();
@@ -142,7 +146,12 @@ impl Connection {
 
 impl Worker {
     /// A worker before its first configuration.
-    pub(crate) fn new(index: usize, node: Arc<Node>, tls: Arc<dyn TlsContexts>, registry: Registry) -> Rc<Self> {
+    pub(crate) fn new(
+        index: usize,
+        node: Arc<Node>,
+        tls: Arc<dyn TlsContexts>,
+        registry: Registry,
+    ) -> Rc<Self> {
         let metadata = if node.peer_metadata.is_empty() {
             Vec::new()
         } else {
@@ -187,7 +196,11 @@ impl Worker {
     }
 
     /// An endpoint that was asked for by address; the same one each time, so that its connections are pooled.
-    pub(crate) fn dynamic_endpoint(&self, cluster: &ClusterEntry, address: std::net::SocketAddr) -> Arc<EndpointEntry> {
+    pub(crate) fn dynamic_endpoint(
+        &self,
+        cluster: &ClusterEntry,
+        address: std::net::SocketAddr,
+    ) -> Arc<EndpointEntry> {
         let mut known = self.dynamic.borrow_mut();
         if known.len() > 1000 {
             known.clear();
@@ -218,7 +231,11 @@ impl Worker {
     #[must_use]
     pub(crate) fn drain(&self, direction: Direction) -> Drain {
         let all = self.all.get();
-        if direction == Direction::Inbound { all.max(self.inbound.get()) } else { all }
+        if direction == Direction::Inbound {
+            all.max(self.inbound.get())
+        } else {
+            all
+        }
     }
 
     /// Puts a connection on the books.
@@ -353,7 +370,8 @@ fn http_date(seconds: u64) -> [u8; 29] {
     ];
     let days = seconds / 86_400;
     let (year, month, day) = crate::access_log::civil_date(days);
-    let name = |names: &[&'static str], at: u64| usize::try_from(at).ok().and_then(|at| names.get(at)).copied();
+    let name =
+        |names: &[&'static str], at: u64| usize::try_from(at).ok().and_then(|at| names.get(at)).copied();
     let text = format!(
         "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
         name(&DAYS, days % 7).unwrap_or_default(),

@@ -28,7 +28,11 @@ pub fn two_choices(count: usize, draw: u64) -> Option<(usize, usize)> {
     // Both halves of the draw are independent; the second skips the first, so that two are really compared.
     let (high, low) = (draw >> 32, draw & 0xffff_ffff);
     let first = high % n;
-    let second = if n == 1 { first } else { (first + 1 + low % (n - 1)) % n };
+    let second = if n == 1 {
+        first
+    } else {
+        (first + 1 + low % (n - 1)) % n
+    };
     Some((usize::try_from(first).ok()?, usize::try_from(second).ok()?))
 }
 
@@ -65,11 +69,7 @@ pub struct PriorityHealth {
 /// A priority takes `healthy / all × 1.4` of the traffic, at most all of it; what is left spills to the next. When the
 /// healthy share of everything is below `panic_threshold_percent`, health is ignored. `draw` is uniform.
 #[must_use]
-pub fn priority(
-    levels: &[PriorityHealth],
-    panic_threshold_percent: u32,
-    draw: u64,
-) -> Option<(usize, bool)> {
+pub fn priority(levels: &[PriorityHealth], panic_threshold_percent: u32, draw: u64) -> Option<(usize, bool)> {
     let mut left = 100_u64;
     let mut loads = [0_u64; 16];
     let mut sum = 0_u64;
@@ -105,7 +105,10 @@ pub fn priority(
 #[must_use]
 pub fn ring(points: &[(u64, u32)], hash: u64) -> Option<u32> {
     let at = points.partition_point(|(point, _)| *point < hash);
-    points.get(at).or_else(|| points.first()).map(|(_, endpoint)| *endpoint)
+    points
+        .get(at)
+        .or_else(|| points.first())
+        .map(|(_, endpoint)| *endpoint)
 }
 
 /// A stable, well-mixed hash of bytes (FNV-1a with a final avalanche): the same on every proxy and in every version.

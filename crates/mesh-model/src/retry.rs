@@ -172,11 +172,26 @@ mod tests {
             retriable_statuses: vec![418],
             ..RetryPolicy::default()
         };
-        let five_xx = with(RetryOn { five_xx: true, ..RetryOn::default() });
-        let gateway = with(RetryOn { gateway_error: true, ..RetryOn::default() });
-        let unsent = with(RetryOn { reset_before_request: true, ..RetryOn::default() });
-        let codes = with(RetryOn { retriable_status_codes: true, ..RetryOn::default() });
-        let status = |status| Attempt::Answered { status, grpc_status: None };
+        let five_xx = with(RetryOn {
+            five_xx: true,
+            ..RetryOn::default()
+        });
+        let gateway = with(RetryOn {
+            gateway_error: true,
+            ..RetryOn::default()
+        });
+        let unsent = with(RetryOn {
+            reset_before_request: true,
+            ..RetryOn::default()
+        });
+        let codes = with(RetryOn {
+            retriable_status_codes: true,
+            ..RetryOn::default()
+        });
+        let status = |status| Attempt::Answered {
+            status,
+            grpc_status: None,
+        };
         assert!(five_xx.retries(status(500)) && !five_xx.retries(status(499)));
         assert!(five_xx.retries(Attempt::PerTryTimeout) && !five_xx.retries(Attempt::Overflow));
         assert!(gateway.retries(status(503)) && !gateway.retries(status(500)));

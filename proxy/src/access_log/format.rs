@@ -48,7 +48,10 @@ const ISTIO_JSON: [(&str, &str); 32] = [
     ("response_code", "%RESPONSE_CODE%"),
     ("response_flags", "%RESPONSE_FLAGS%"),
     ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
-    ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
+    (
+        "connection_termination_details",
+        "%CONNECTION_TERMINATION_DETAILS%",
+    ),
     ("bytes_received", "%BYTES_RECEIVED%"),
     ("bytes_sent", "%BYTES_SENT%"),
     ("duration", "%DURATION%"),
@@ -63,7 +66,10 @@ const ISTIO_JSON: [(&str, &str); 32] = [
     ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
     ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
     ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
-    ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
+    (
+        "upstream_transport_failure_reason",
+        "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+    ),
     ("virtual_service", "%SIGHTLINE_VIRTUAL_SERVICE%"),
     ("route", "%SIGHTLINE_ROUTE%"),
     ("match", "%SIGHTLINE_MATCH%"),
@@ -93,7 +99,12 @@ impl Format {
     /// Istio's JSON keys and ours.
     #[must_use]
     pub(crate) fn istio_json() -> Self {
-        Self::Json(ISTIO_JSON.iter().map(|(k, v)| ((*k).to_owned(), pieces(v))).collect())
+        Self::Json(
+            ISTIO_JSON
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), pieces(v)))
+                .collect(),
+        )
     }
 
     /// A text format; a newline is added when missing.
@@ -245,7 +256,11 @@ pub(super) fn civil(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
@@ -262,7 +277,10 @@ mod tests {
             (4_107_542_399, "2100-02-28T23:59:59.000Z"),
         ] {
             let mut out = Vec::new();
-            iso_time(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds), &mut out);
+            iso_time(
+                SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds),
+                &mut out,
+            );
             assert_eq!(String::from_utf8_lossy(&out), expected);
         }
     }

@@ -67,7 +67,10 @@ impl BodyReader {
             Framing::Chunked => State::Size,
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state, trailers: None }
+        Self {
+            state,
+            trailers: None,
+        }
     }
 
     /// Whether the body is over.
@@ -114,11 +117,19 @@ impl BodyReader {
                 State::Done => return Ok(Step::End { skip }),
                 State::Length(limit) | State::Chunk(limit) => {
                     let data = available(limit);
-                    return Ok(if data == 0 { Step::More { skip } } else { Step::Data { skip, data } });
+                    return Ok(if data == 0 {
+                        Step::More { skip }
+                    } else {
+                        Step::Data { skip, data }
+                    });
                 }
                 State::UntilClose => {
                     let data = rest.len();
-                    return Ok(if data == 0 { Step::More { skip } } else { Step::Data { skip, data } });
+                    return Ok(if data == 0 {
+                        Step::More { skip }
+                    } else {
+                        Step::Data { skip, data }
+                    });
                 }
                 State::Size => match size_line(rest)? {
                     None => return Ok(Step::More { skip }),
@@ -186,8 +197,21 @@ impl BodyReader {
 #[must_use]
 pub fn may_be_trailer(name: &str) -> bool {
     const NEVER: [&str; 16] = [
-        "transfer-encoding", "content-length", "host", "connection", "keep-alive", "te", "trailer", "upgrade",
-        "authorization", "cookie", "set-cookie", "content-encoding", "content-type", "content-range", "expect",
+        "transfer-encoding",
+        "content-length",
+        "host",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "upgrade",
+        "authorization",
+        "cookie",
+        "set-cookie",
+        "content-encoding",
+        "content-type",
+        "content-range",
+        "expect",
         "cache-control",
     ];
     !NEVER.iter().any(|never| name.eq_ignore_ascii_case(never))
@@ -208,7 +232,11 @@ fn size_line(input: &[u8]) -> Result<Option<(usize, u64)>, Broken> {
                 Some(b'\r') => digits > 0 && input.len() == digits + 1,
                 Some(_) => false,
             };
-        return if plausible && input.len() < LINE_MAX { Ok(None) } else { Err(Broken) };
+        return if plausible && input.len() < LINE_MAX {
+            Ok(None)
+        } else {
+            Err(Broken)
+        };
     };
     let line = input
         .get(..end)
@@ -229,7 +257,11 @@ fn size_line(input: &[u8]) -> Result<Option<(usize, u64)>, Broken> {
 
 fn extension_is_good(extension: Option<&[u8]>, partial: bool) -> bool {
     let extension = extension.unwrap_or_default();
-    let extension = if partial { extension.strip_suffix(b"\r").unwrap_or(extension) } else { extension };
+    let extension = if partial {
+        extension.strip_suffix(b"\r").unwrap_or(extension)
+    } else {
+        extension
+    };
     let start = extension
         .iter()
         .position(|b| !matches!(b, b' ' | b'\t'))

@@ -126,7 +126,9 @@ impl Fields {
     #[must_use]
     pub fn bytes(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
-        self.arena.get(start..start + span.len as usize).unwrap_or_default()
+        self.arena
+            .get(start..start + span.len as usize)
+            .unwrap_or_default()
     }
 
     /// Adds a field at the end; the name is stored in lower case.

@@ -217,7 +217,11 @@ pub fn parse_request(
         _ => Method::Other,
     };
     out.method = out.fields.store(method.as_bytes());
-    out.version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
+    out.version = if parsed.version == Some(0) {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
     out.https = false;
     let mut reading = Reading::default();
     for header in parsed.headers.iter() {
@@ -235,7 +239,11 @@ pub fn parse_request(
         Version::Http10 => reading.keep_alive && !reading.close,
         _ => !reading.close,
     };
-    out.upgrade = if reading.upgrade_wanted { reading.upgrade } else { Span::default() };
+    out.upgrade = if reading.upgrade_wanted {
+        reading.upgrade
+    } else {
+        Span::default()
+    };
     out.te_trailers = reading.te_trailers;
     if reading.bad_expectation {
         return Err(HeadError::EXPECTATION);
@@ -248,7 +256,11 @@ pub fn parse_request(
 /// Fills target and authority from the request target and the `host` field.
 fn target(raw: &[u8], rules: &RequestRules, reading: &Reading, out: &mut Request) -> Result<(), HeadError> {
     let edge = rules.kind == NodeKind::Edge;
-    if edge && raw.iter().any(|b| matches!(b, b'"' | b'<' | b'>' | b'#') || *b >= 0x80) {
+    if edge
+        && raw
+            .iter()
+            .any(|b| matches!(b, b'"' | b'<' | b'>' | b'#') || *b >= 0x80)
+    {
         return Err(HeadError::TARGET);
     }
     let raw = raw.split(|b| *b == b'#').next().unwrap_or_default();
@@ -311,7 +323,8 @@ fn target(raw: &[u8], rules: &RequestRules, reading: &Reading, out: &mut Request
 /// Whether an authority has only bytes that every peer reads alike; at an edge it is one host with a sane port.
 #[must_use]
 pub fn authority_is_good(authority: &[u8], edge: bool) -> bool {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']');
+    let plain =
+        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']');
     if !edge {
         let sub_delimiters = b"!$&'()*+,;=%";
         return authority.iter().all(|b| plain(b) || sub_delimiters.contains(b));
@@ -348,10 +361,40 @@ fn port_is_good(port: &[u8]) -> bool {
 
 /// Methods that Envoy's HTTP/1 codec knows; any other is refused.
 const KNOWN_METHODS: [&str; 34] = [
-    "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "COPY", "LOCK", "MKCOL",
-    "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL", "REPORT",
-    "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR",
-    "LINK", "UNLINK", "SOURCE",
+    "GET",
+    "POST",
+    "HEAD",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "PATCH",
+    "CONNECT",
+    "TRACE",
+    "COPY",
+    "LOCK",
+    "MKCOL",
+    "MOVE",
+    "PROPFIND",
+    "PROPPATCH",
+    "SEARCH",
+    "UNLOCK",
+    "BIND",
+    "REBIND",
+    "UNBIND",
+    "ACL",
+    "REPORT",
+    "MKACTIVITY",
+    "CHECKOUT",
+    "MERGE",
+    "M-SEARCH",
+    "NOTIFY",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "PURGE",
+    "MKCALENDAR",
+    "LINK",
+    "UNLINK",
+    "SOURCE",
 ];
 
 fn has_bare_line_feed(head: &[u8]) -> bool {
@@ -560,7 +603,11 @@ pub fn parse_response(
         .remove_named_by_connection(&mut out.fields)
         .map_err(|_| ())?;
     out.upgrade = reading.upgrade;
-    out.keep_alive = if http_10 { reading.keep_alive && !reading.close } else { !reading.close };
+    out.keep_alive = if http_10 {
+        reading.keep_alive && !reading.close
+    } else {
+        !reading.close
+    };
     out.declared_length = None;
     if reading.encodings > 0 && (reading.lengths > 0 || reading.encodings > 1 || !reading.chunked)
         || reading.lengths > 1

@@ -138,7 +138,10 @@ impl EndpointSet {
             .filter(|level: &Vec<u32>| !level.is_empty())
             .collect();
         let weight = all.first().map_or(1, |e| e.endpoint.weight);
-        let uniform = levels.len() <= 1 && all.iter().all(|e| e.endpoint.healthy && e.endpoint.weight == weight);
+        let uniform = levels.len() <= 1
+            && all
+                .iter()
+                .all(|e| e.endpoint.healthy && e.endpoint.weight == weight);
         Self { all, levels, uniform }
     }
 }
@@ -184,7 +187,9 @@ pub(super) fn endpoints_of(snapshot: &Snapshot, cluster: &Cluster) -> Arc<Endpoi
     match &cluster.discovery {
         Discovery::Eds(name) => snapshot.endpoints.get(name).cloned().unwrap_or_default(),
         Discovery::Static(endpoints) => Arc::new(endpoints.clone()),
-        Discovery::StrictDns(_) | Discovery::LogicalDns(..) | Discovery::OriginalDestination => Arc::default(),
+        Discovery::StrictDns(_) | Discovery::LogicalDns(..) | Discovery::OriginalDestination => {
+            Arc::default()
+        }
     }
 }
 
@@ -196,7 +201,10 @@ pub(super) fn compile(
     keep_tls: bool,
     problems: &mut Problems,
 ) -> Arc<ClusterEntry> {
-    let is_dns = matches!(cluster.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(..));
+    let is_dns = matches!(
+        cluster.discovery,
+        Discovery::StrictDns(_) | Discovery::LogicalDns(..)
+    );
     let same = before.filter(|b| *b.config == **cluster);
     if let Some(same) = same.filter(|same| keep_tls || same.tls.is_none()) {
         let now = same.endpoints.load();
@@ -220,8 +228,16 @@ pub(super) fn compile(
         };
         Tls {
             config: UpstreamTls::clone(configured),
-            http1: with(if mesh { &["istio-http/1.1", "istio", "http/1.1"] } else { &["http/1.1"] }),
-            http2: with(if mesh { &["istio-h2", "istio", "h2"] } else { &["h2"] }),
+            http1: with(if mesh {
+                &["istio-http/1.1", "istio", "http/1.1"]
+            } else {
+                &["http/1.1"]
+            }),
+            http2: with(if mesh {
+                &["istio-h2", "istio", "h2"]
+            } else {
+                &["h2"]
+            }),
             opaque: if mesh { with(&["istio"]) } else { base.clone() },
         }
     });

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use mesh_model::cluster::RootSource;
 use mesh_model::listener::{
-    ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, HttpConnection, Listener, RouteSource,
+    ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, HttpConnection, Listener,
+    RouteSource,
 };
 use parking_lot::Mutex;
 use rustls::ServerConfig;
@@ -154,7 +155,9 @@ fn compile_chain(
     let service = match &chain.service {
         ConnectionService::Http(http) => {
             let routes = match is_http(&chain.service) {
-                Some(RouteSource::Inline(table)) => Routes::One(Some(compile_table(table, context.clusters, problems))),
+                Some(RouteSource::Inline(table)) => {
+                    Routes::One(Some(compile_table(table, context.clusters, problems)))
+                }
                 Some(RouteSource::Named(name)) => Routes::One(context.tables.get(name).cloned()),
                 Some(RouteSource::ByAuthorityPort { tables, fallback }) => Routes::ByPort {
                     tables: tables
@@ -250,7 +253,9 @@ fn specificity(
     hello: &Hello,
     destination: SocketAddr,
 ) -> Option<(bool, u8, usize, bool, bool)> {
-    if matches.destination_port.is_some_and(|port| port != destination.port())
+    if matches
+        .destination_port
+        .is_some_and(|port| port != destination.port())
         || matches.tls.is_some_and(|tls| tls != hello.tls)
     {
         return None;
@@ -274,13 +279,20 @@ fn specificity(
             .iter()
             .filter_map(|name| match name.strip_prefix('*') {
                 Some("") => Some(1),
-                Some(suffix) => (asked.len() > suffix.len() && asked.ends_with(suffix)).then(|| suffix.len() + 1),
+                Some(suffix) => {
+                    (asked.len() > suffix.len() && asked.ends_with(suffix)).then(|| suffix.len() + 1)
+                }
                 None => name.eq_ignore_ascii_case(asked).then_some(usize::MAX),
             })
             .max()?
     };
     let protocols = &matches.application_protocols;
-    if !protocols.is_empty() && !hello.protocols.iter().any(|p| protocols.iter().any(|m| m.as_bytes() == p)) {
+    if !protocols.is_empty()
+        && !hello
+            .protocols
+            .iter()
+            .any(|p| protocols.iter().any(|m| m.as_bytes() == p))
+    {
         return None;
     }
     Some((

@@ -229,7 +229,11 @@ impl Client for ClientSide {
         let how = write::response_framing(response, request.version, close);
         write::response_head(self.wire.output(), response, how);
         let no_body = request.kind == Method::Head || matches!(response.status, 101 | 204 | 304);
-        self.outgoing = Outgoing::new(if no_body { crate::codec::head::Framing::None } else { how.framing });
+        self.outgoing = Outgoing::new(if no_body {
+            crate::codec::head::Framing::None
+        } else {
+            how.framing
+        });
         Ok(())
     }
 

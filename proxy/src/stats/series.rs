@@ -4,7 +4,8 @@ use mesh_model::edge::SeriesDelta;
 
 /// Upper bounds of Istio's histograms (milliseconds, and bytes with the same numbers); `+Inf` follows.
 pub const BUCKET_BOUNDS: [f64; 19] = [
-    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6, 3.6e6,
+    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6,
+    3.6e6,
 ];
 
 /// A histogram over [`BUCKET_BOUNDS`].
@@ -81,7 +82,13 @@ pub(super) struct SlotDelta {
 }
 
 impl SlotDelta {
-    pub(super) fn record(&mut self, duration_ms: f64, attempts: u32, request_bytes: u64, response_bytes: u64) {
+    pub(super) fn record(
+        &mut self,
+        duration_ms: f64,
+        attempts: u32,
+        request_bytes: u64,
+        response_bytes: u64,
+    ) {
         self.totals.requests += 1;
         self.totals.attempts += u64::from(attempts);
         self.totals.duration.record(duration_ms);

@@ -87,7 +87,10 @@ fn every_completion_is_in_exactly_one_delta() {
         })
         .sum::<u64>();
     assert_eq!(drained, 210);
-    assert_eq!(registry.cumulative().iter().map(|(_, t)| t.requests).sum::<u64>(), 210);
+    assert_eq!(
+        registry.cumulative().iter().map(|(_, t)| t.requests).sum::<u64>(),
+        210
+    );
     assert!(registry.drain_deltas().is_empty());
 }
 
@@ -102,7 +105,10 @@ fn series_over_the_cap_are_counted_under_other() {
     stats.publish();
     let all = registry.cumulative();
     assert_eq!(all.len(), SERIES_PER_SOURCE + 1);
-    assert_eq!(all.iter().map(|(_, t)| t.requests).sum::<u64>(), u64::from(routes));
+    assert_eq!(
+        all.iter().map(|(_, t)| t.requests).sum::<u64>(),
+        u64::from(routes)
+    );
     assert_eq!(registry.drain_overflowed(), 7);
     assert_eq!(registry.drain_overflowed(), 0);
     assert_eq!(registry.overflowed_total(), 7);

@@ -82,11 +82,20 @@ impl Outgoing {
     /// For a body with this framing.
     #[must_use]
     pub(crate) fn new(framing: Framing) -> Self {
-        let left = if let Framing::Length(length) = framing { length } else { 0 };
+        let left = if let Framing::Length(length) = framing {
+            length
+        } else {
+            0
+        };
         Self { framing, left }
     }
 
-    fn poll_push(&mut self, wire: &mut Wire, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Failure>> {
+    fn poll_push(
+        &mut self,
+        wire: &mut Wire,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<Result<usize, Failure>> {
         let data = match self.framing {
             // Never more than was announced.
             Framing::Length(_) => {
@@ -157,7 +166,9 @@ impl ClientSide {
 impl Source for ClientSide {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Failure>> {
         if self.owes_continue && self.wire.input().is_empty() && !self.incoming.is_done() {
-            self.wire.output().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.wire
+                .output()
+                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             self.owes_continue = false;
             if let Poll::Ready(Err(error)) = self.wire.poll_flush(cx) {
                 return Poll::Ready(Err(error.into()));
@@ -219,7 +230,11 @@ impl ServerSide {
 
     /// Starts a request whose head was appended to the wire's output.
     pub(crate) fn begin(&mut self, framing: Framing) {
-        self.outgoing = Outgoing::new(if framing == Framing::UntilClose { Framing::Chunked } else { framing });
+        self.outgoing = Outgoing::new(if framing == Framing::UntilClose {
+            Framing::Chunked
+        } else {
+            framing
+        });
         self.incoming = Incoming::default();
         self.informational = 0;
         self.answered = false;

@@ -378,7 +378,11 @@ impl ServerSide {
     }
 
     /// Reads the final response head.
-    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>, out: &mut Response) -> Poll<Result<(), Failure>> {
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Response,
+    ) -> Poll<Result<(), Failure>> {
         let Some(response) = &mut self.response else {
             return Poll::Ready(Err(Failure::Protocol));
         };
@@ -395,7 +399,8 @@ impl ServerSide {
         let mut length = None;
         for (name, value) in &parts.headers {
             match Id::of(name.as_str().as_bytes()) {
-                Id::Connection | Id::KeepAlive | Id::ProxyConnection | Id::TransferEncoding | Id::Upgrade => {}
+                Id::Connection | Id::KeepAlive | Id::ProxyConnection | Id::TransferEncoding | Id::Upgrade => {
+                }
                 Id::ContentLength => length = value.to_str().ok().and_then(|l| l.parse::<u64>().ok()),
                 _ => {
                     out.fields.push(name.as_str().as_bytes(), value.as_bytes());
@@ -413,7 +418,6 @@ impl ServerSide {
         self.incoming = Incoming::new(Some(body));
         Poll::Ready(Ok(()))
     }
-
 }
 
 impl Drop for ServerSide {

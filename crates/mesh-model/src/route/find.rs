@@ -101,13 +101,12 @@ impl RouteMatch {
     pub fn holds(&self, request: &dyn RequestView) -> bool {
         self.path_holds(request.path())
             && self.headers.iter().all(|header| header.holds(request))
-            && self
-                .query
-                .iter()
-                .all(|query| match query_value(request.query(), query.name.as_bytes()) {
+            && self.query.iter().all(
+                |query| match query_value(request.query(), query.name.as_bytes()) {
                     None => false,
                     Some(value) => query.value.as_ref().is_none_or(|m| m.matches(value)),
-                })
+                },
+            )
     }
 
     fn path_holds(&self, path: &[u8]) -> bool {

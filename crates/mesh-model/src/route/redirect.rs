@@ -178,13 +178,55 @@ mod tests {
         let s = |t: &str| Some(t.to_owned());
         for (redirect, expected) in [
             (base(), "http://web:80/api/x?q=1"),
-            (Redirect { path: s("/new"), ..base() }, "http://web:80/new?q=1"),
-            (Redirect { path: s("/new?z"), ..base() }, "http://web:80/new?z"),
-            (Redirect { scheme: s("https"), ..base() }, "https://web/api/x?q=1"),
-            (Redirect { host: s("other"), ..base() }, "http://other/api/x?q=1"),
-            (Redirect { port: Some(8443), ..base() }, "http://web:8443/api/x?q=1"),
-            (Redirect { prefix_rewrite: s("/v2"), ..base() }, "http://web:80/v2/x?q=1"),
-            (Redirect { strip_query: true, ..base() }, "http://web:80/api/x"),
+            (
+                Redirect {
+                    path: s("/new"),
+                    ..base()
+                },
+                "http://web:80/new?q=1",
+            ),
+            (
+                Redirect {
+                    path: s("/new?z"),
+                    ..base()
+                },
+                "http://web:80/new?z",
+            ),
+            (
+                Redirect {
+                    scheme: s("https"),
+                    ..base()
+                },
+                "https://web/api/x?q=1",
+            ),
+            (
+                Redirect {
+                    host: s("other"),
+                    ..base()
+                },
+                "http://other/api/x?q=1",
+            ),
+            (
+                Redirect {
+                    port: Some(8443),
+                    ..base()
+                },
+                "http://web:8443/api/x?q=1",
+            ),
+            (
+                Redirect {
+                    prefix_rewrite: s("/v2"),
+                    ..base()
+                },
+                "http://web:80/v2/x?q=1",
+            ),
+            (
+                Redirect {
+                    strip_query: true,
+                    ..base()
+                },
+                "http://web:80/api/x",
+            ),
         ] {
             let request = RequestTarget {
                 scheme: b"http",
@@ -212,13 +254,23 @@ mod tests {
         check(prefix("/"), &to("/v2"), "/a/b", "/v2a/b");
         check(prefix("/api"), &to("/"), "/api/x", "//x");
         check(prefix("/api/"), &to("/"), "/api/x?q", "/x?q");
-        check(PathMatch::SegmentPrefix("/api".into()), &to("/v"), "/api/x", "/v/x");
+        check(
+            PathMatch::SegmentPrefix("/api".into()),
+            &to("/v"),
+            "/api/x",
+            "/v/x",
+        );
         check(PathMatch::Exact("/a".into()), &to("/b"), "/a?q=1", "/b?q=1");
         let regex = |pattern: &str, substitution: &str| PathRewrite::Regex {
             pattern: pattern.into(),
             substitution: substitution.into(),
         };
-        check(prefix("/"), &regex("/(a+)/(b)", r"/\2/\1"), "/aa/b/c?q", "/b/aa/c?q");
+        check(
+            prefix("/"),
+            &regex("/(a+)/(b)", r"/\2/\1"),
+            "/aa/b/c?q",
+            "/b/aa/c?q",
+        );
         check(prefix("/"), &regex("a", r"\3"), "/a", "/a");
     }
 }

@@ -72,7 +72,11 @@ fn a_host_belongs_to_the_most_specific_virtual_host() {
 #[test]
 fn ports_are_split_off() {
     let check = |authority: &str, host: &str, port| {
-        assert_eq!(split_port(authority.as_bytes()), (host.as_bytes(), port), "{authority}");
+        assert_eq!(
+            split_port(authority.as_bytes()),
+            (host.as_bytes(), port),
+            "{authority}"
+        );
     };
     check("web:80", "web", Some(80));
     check("web", "web", None);
@@ -131,17 +135,37 @@ fn headers_and_queries() {
     };
     for (condition, request, expected) in [
         (header("x", exact("1"), false, false), with(&[("x", "1")]), true),
-        (header("x", exact("1,2"), false, false), with(&[("x", "1"), ("x", "2")]), true),
+        (
+            header("x", exact("1,2"), false, false),
+            with(&[("x", "1"), ("x", "2")]),
+            true,
+        ),
         (header("x", exact("1"), false, false), with(&[]), false),
         (header("x", exact("1"), true, false), with(&[]), false),
         (header("x", exact("1"), true, true), with(&[]), true),
         (header("x", exact("1"), true, false), with(&[("x", "2")]), true),
         (header("x", exact(""), false, false), with(&[]), false),
         (header("x", exact(""), false, false), with(&[("x", "")]), true),
-        (header("x", HeaderCheck::Present(true), false, false), with(&[]), false),
-        (header("x", HeaderCheck::Present(true), true, false), with(&[]), true),
-        (header("x", HeaderCheck::Present(false), false, false), with(&[]), true),
-        (header(":authority", exact("Web:80"), false, false), with(&[]), true),
+        (
+            header("x", HeaderCheck::Present(true), false, false),
+            with(&[]),
+            false,
+        ),
+        (
+            header("x", HeaderCheck::Present(true), true, false),
+            with(&[]),
+            true,
+        ),
+        (
+            header("x", HeaderCheck::Present(false), false, false),
+            with(&[]),
+            true,
+        ),
+        (
+            header(":authority", exact("Web:80"), false, false),
+            with(&[]),
+            true,
+        ),
         (header(":authority", exact("web"), false, false), with(&[]), false),
         (header(":method", exact("GET"), false, false), with(&[]), true),
         (

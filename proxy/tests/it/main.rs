@@ -1,0 +1,15 @@
+//! The data plane on real sockets: a runtime, recording upstreams and raw clients.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod corpus;
+mod forwarding;
+mod harness;
+mod http2;
+mod mesh;
+mod policies;
