@@ -88,7 +88,7 @@ pub(crate) async fn identify(
         .collect();
     if common.is_empty() {
         return Ok(Err(format!(
-            "invalid bearer token, token audiences {:?} is invalid for the target audiences {wanted:?}",
+            "[invalid bearer token, token audiences {:?} is invalid for the target audiences {wanted:?}]",
             claims.aud
         )));
     }

@@ -30,9 +30,9 @@ pub(crate) fn decode(content_type: &str, body: &[u8]) -> Result<Decoded, Refusal
             ))),
         },
         "application/yaml" | "application/x-yaml" => yaml(body),
-        other => Err(Refusal::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, got {other:?}"
-        ))),
+        _ => Err(Refusal::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
     }
 }
 

@@ -14,6 +14,10 @@ pub(crate) fn version() -> Value {
     json!({
         "major": VERSION.0,
         "minor": VERSION.1,
+        "emulationMajor": VERSION.0,
+        "emulationMinor": VERSION.1,
+        "minCompatibilityMajor": VERSION.0,
+        "minCompatibilityMinor": "35",
         "gitVersion": format!("v{}.{}.0+sightline-{}", VERSION.0, VERSION.1, env!("CARGO_PKG_VERSION")),
         "gitCommit": "",
         "gitTreeState": "clean",
@@ -211,12 +215,7 @@ fn aggregated_resource(resource: &Resource, version: &str) -> Value {
     let subs: Vec<Value> = subresources(resource)
         .into_iter()
         .map(|(sub, (sub_kind, place), verbs)| {
-            let (group, version) = place.unwrap_or((resource.group, ""));
-            let version = if version.is_empty() {
-                resource.versions.first().copied().unwrap_or_default()
-            } else {
-                version
-            };
+            let (group, version) = place.unwrap_or((resource.group, version));
             json!({"subresource": sub, "responseKind": kind(group, version, sub_kind), "verbs": verbs})
         })
         .collect();

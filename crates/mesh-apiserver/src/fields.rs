@@ -39,8 +39,9 @@ pub(crate) fn check_type(value: &mut Value, resource: &Resource, version: &str) 
     let (kind, api_version) = (text("kind"), text("apiVersion"));
     if resource.is_istio() && kind.is_empty() {
         return Err(Refusal::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{shown}'",
-            resource.kind
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{shown}' ({} ...)",
+            resource.kind,
+            shown.chars().take(30).collect::<String>()
         )));
     }
     if !kind.is_empty() && kind != resource.kind || !api_version.is_empty() && api_version != wanted {
@@ -65,6 +66,12 @@ fn mismatch(resource: &Resource, version: &str, api_version: &str, kind: &str, n
     if kind == resource.kind && resource.is_istio() {
         return Refusal::bad_request(format!(
             "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
+        ));
+    }
+    if !resource.is_istio() && api_version == wanted {
+        return Refusal::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {0}: converting ({version}.{kind}) to (core.{0}): unknown conversion",
+            resource.kind
         ));
     }
     Refusal::bad_request(format!(
@@ -107,11 +114,15 @@ fn read_core(value: Value, kind: Core, resource: &Resource, version: &str) -> Re
     Ok(Read { value, complaints })
 }
 
+/// The value as a type writes it; the error says where it does not fit.
+fn through<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, String> {
+    let typed: T = serde_path_to_error::deserialize(value)
+        .map_err(|error| unreadable(&error.path().to_string(), &error.inner().to_string()))?;
+    serde_json::to_value(typed).map_err(|error| error.to_string())
+}
+
 /// The value as its type writes it: the fields that the type knows.
-fn known(kind: Core, value: &Value) -> Result<Value, serde_json::Error> {
-    fn through<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, serde_json::Error> {
-        serde_json::to_value(T::deserialize(value)?)
-    }
+fn known(kind: Core, value: &Value) -> Result<Value, String> {
     match kind {
         Core::Namespace => through::<core::Namespace>(value),
         Core::Service => through::<core::Service>(value),
@@ -134,6 +145,30 @@ fn known(kind: Core, value: &Value) -> Result<Value, serde_json::Error> {
         Core::SelfSubjectAccessReview => through::<authorization::SelfSubjectAccessReview>(value),
         Core::SelfSubjectRulesReview => through::<authorization::SelfSubjectRulesReview>(value),
     }
+}
+
+/// What is wrong where, in the words of the real server as far as its own types do not show in them.
+fn unreadable(path: &str, why: &str) -> String {
+    if let Some(at) = why
+        .strip_prefix("Invalid symbol ")
+        .and_then(|w| w.split("offset ").nth(1))
+    {
+        return format!("illegal base64 data at input byte {}", at.trim_end_matches('.'));
+    }
+    let Some((found, wanted)) = why
+        .strip_prefix("invalid type: ")
+        .and_then(|w| w.split_once(", expected "))
+    else {
+        return format!("{path}: {why}");
+    };
+    let found = match found.split(' ').next().unwrap_or_default() {
+        "integer" | "floating" => "number",
+        "map" => "object",
+        "sequence" => "array",
+        "boolean" => "bool",
+        other => other,
+    };
+    format!("json: cannot unmarshal {found} into Go struct field {path} of type {wanted}")
 }
 
 /// Removes from `value` what `known` does not have.
@@ -209,9 +244,8 @@ fn drop_empty(value: &mut Value, field: &str) {
 fn read_istio(mut value: Value, kind: &str, resource: &Resource) -> Result<Read, Refusal> {
     let mut complaints = Vec::new();
     let metadata = value.get("metadata").cloned().unwrap_or_else(|| json!({}));
-    let known = ObjectMeta::deserialize_value(&metadata).map_err(|error| {
-        Refusal::bad_request(format!("{} cannot be read: metadata: {error}", resource.kind))
-    })?;
+    let known = through::<ObjectMeta>(&metadata)
+        .map_err(|why| Refusal::bad_request(format!("{} cannot be read: metadata: {why}", resource.kind)))?;
     if let Some(slot) = value.get_mut("metadata") {
         keep(slot, &known, "metadata", &mut complaints);
         drop_empty(slot, "metadata");
@@ -237,17 +271,6 @@ fn read_istio(mut value: Value, kind: &str, resource: &Resource) -> Result<Read,
         });
     }
     Ok(Read { value, complaints })
-}
-
-trait DeserializeValue: Sized {
-    fn deserialize_value(value: &Value) -> Result<Value, serde_json::Error>;
-}
-
-impl DeserializeValue for ObjectMeta {
-    fn deserialize_value(value: &Value) -> Result<Value, serde_json::Error> {
-        use serde::Deserialize;
-        serde_json::to_value(Self::deserialize(value)?)
-    }
 }
 
 /// The part of a custom resource that its schema describes.

@@ -222,6 +222,10 @@ async fn dispatch(method: &Method, call: Call) -> Result<Response<Body>, Refusal
         ("update", Some("finalize")) if call.target.resource.plural == "namespaces" => {
             write::update(call).await
         }
+        (_, Some(_)) if call.target.resource.is_istio() => Err(Refusal::not_found(
+            call.target.resource,
+            call.target.name.as_deref().unwrap_or_default(),
+        )),
         (_, Some(_)) => Err(Refusal::no_such_resource()),
         ("list", None) => read::list(call).await,
         ("watch", None) => watch::watch(call).await,

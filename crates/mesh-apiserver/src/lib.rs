@@ -24,6 +24,8 @@ mod object;
 mod openapi;
 mod patch;
 mod pki;
+#[cfg(test)]
+mod properties;
 mod protobuf;
 mod read;
 mod registry;

@@ -29,12 +29,16 @@ pub(crate) fn subdomain(name: &str) -> Option<String> {
     (!name.split('.').all(is_label)).then(|| SUBDOMAIN.into())
 }
 
+fn dots(name: &str) -> Option<String> {
+    name.contains('.').then(|| "must not contain dots".into())
+}
+
 /// A DNS-1123 label: namespaces.
 pub(crate) fn label(name: &str) -> Option<String> {
     if name.len() > 63 {
         return Some("must be no more than 63 bytes".into());
     }
-    (!is_label(name)).then(|| LABEL.into())
+    (!is_label(name)).then(|| dots(name).unwrap_or_else(|| LABEL.into()))
 }
 
 /// A DNS-1035 label: services.
@@ -42,7 +46,8 @@ pub(crate) fn label_1035(name: &str) -> Option<String> {
     if name.len() > 63 {
         return Some("must be no more than 63 bytes".into());
     }
-    (!(is_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase()))).then(|| LABEL_1035.into())
+    let fine = is_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase());
+    (!fine).then(|| dots(name).unwrap_or_else(|| LABEL_1035.into()))
 }
 
 /// A path segment: names of roles and bindings.

@@ -85,10 +85,9 @@ pub(crate) fn prepare_create(
         remove(object, "status");
     }
     if !meta(object, "resourceVersion").is_empty() {
-        let mut refusal = Refusal::internal("");
-        refusal.message = "resourceVersion should not be set on objects to be created".into();
-        refusal.details = None;
-        return Err(refusal);
+        return Err(Refusal::unreasoned(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
     let generated = match (meta(object, "name"), meta(object, "generateName")) {
         ("", prefix) if !prefix.is_empty() => Some(format!(
@@ -266,6 +265,31 @@ pub(crate) fn check_metadata(object: &Value, resource: &Resource) -> Vec<Cause> 
         }
     }
     causes
+}
+
+/// What an update may not do to the metadata.
+pub(crate) fn check_update(new: &Value, old: &Value) -> Vec<Cause> {
+    let finalizers = |o: &Value| -> Vec<String> {
+        let list = o.pointer("/metadata/finalizers").and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .filter_map(|f| f.as_str().map(str::to_owned))
+            .collect()
+    };
+    let before = finalizers(old);
+    let added: Vec<String> = finalizers(new)
+        .into_iter()
+        .filter(|f| !before.contains(f))
+        .collect();
+    if !is_deleting(old) || added.is_empty() {
+        return Vec::new();
+    }
+    let shown: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
+    let detail = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        shown.join(", ")
+    );
+    vec![Cause::forbidden("metadata.finalizers", &detail)]
 }
 
 fn check_name(resource: &Resource) -> fn(&str) -> Option<String> {

@@ -25,10 +25,10 @@ impl Kind {
             "application/strategic-merge-patch+json" if !resource.is_istio() => Ok(Self::Strategic),
             _ => Err(Refusal::unsupported_media_type(match resource.is_istio() {
                 true => {
-                    "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json"
+                    "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
                 }
                 false => {
-                    "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
+                    "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
                 }
             })),
         }
@@ -81,7 +81,10 @@ impl Patch {
     pub(crate) fn apply(&self, object: &Value) -> Result<Value, Refusal> {
         let mut out = object.clone();
         match self {
-            Self::Json(patch) => json_patch::patch(&mut out, patch).map_err(|error| unprocessable(&error))?,
+            // The copy is thrown away on failure, so nothing has to be undone (and undoing can panic).
+            Self::Json(patch) => {
+                json_patch::patch_unsafe(&mut out, patch).map_err(|error| unprocessable(&error))?
+            }
             Self::Merge(patch) => json_patch::merge(&mut out, patch),
             Self::Strategic(patch) => {
                 let patch = patch.as_object().cloned().unwrap_or_default();
@@ -98,9 +101,8 @@ fn unprocessable(error: &dyn std::fmt::Display) -> Refusal {
     let mut refusal = Refusal::bad_request("the server rejected our request due to an error in our request");
     refusal.code = 422;
     refusal.reason = "Invalid";
-    refusal.details = Some(json!({
-        "causes": [{"reason": "UnexpectedServerResponse", "message": error.to_string()}]
-    }));
+    tracing::debug!(%error, "patch does not apply");
+    refusal.details = Some(json!({}));
     refusal
 }
 
@@ -234,6 +236,7 @@ fn merge_list(
             .cloned()
             .collect());
     }
+    let mut touched = Vec::new();
     for item in patch {
         let (Some(map), Some(id)) = (item.as_object(), item.get(by)) else {
             return Err(unprocessable(&format!(
@@ -244,7 +247,9 @@ fn merge_list(
             current.retain(|c| c.get(by) != Some(id));
             continue;
         }
-        match current.iter_mut().find(|c| c.get(by) == Some(id)) {
+        let known = current.iter_mut().find(|c| c.get(by) == Some(id));
+        touched.push((id.clone(), known.is_none()));
+        match known {
             Some(Value::Object(existing)) => merge_map(existing, map, key)?,
             _ => {
                 let mut fresh = Map::new();
@@ -253,7 +258,33 @@ fn merge_list(
             }
         }
     }
-    Ok(current)
+    Ok(interleave(&current, by, &touched))
+}
+
+/// The patch's items keep the patch's order; the others stay before the patch item that they were before.
+/// Items that are new come before all others that are left.
+fn interleave(items: &[Value], by: &str, touched: &[(Value, bool)]) -> Vec<Value> {
+    let patched = |item: &Value| {
+        item.get(by)
+            .is_some_and(|id| touched.iter().any(|(t, _)| t == id))
+    };
+    let mut rest = items
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| !patched(item))
+        .peekable();
+    let mut out: Vec<Value> = Vec::with_capacity(items.len());
+    for (id, new) in touched {
+        let Some(at) = items.iter().position(|item| item.get(by) == Some(id)) else {
+            continue;
+        };
+        while !new && rest.peek().is_some_and(|(other, _)| *other < at) {
+            out.extend(rest.next().map(|(_, item)| item.clone()));
+        }
+        out.extend(items.get(at).filter(|item| !out.contains(item)).cloned());
+    }
+    out.extend(rest.map(|(_, item)| item.clone()));
+    out
 }
 
 fn delete_primitives(target: &mut Map<String, Value>, field: &str, gone: &Value) {

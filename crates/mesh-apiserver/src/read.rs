@@ -59,14 +59,14 @@ pub(crate) fn one(call: &Call, code: u16, object: Value) -> Response<Body> {
 
 /// Where a paged list goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Resume {
+pub(crate) struct Resume {
     v: String,
     rv: i64,
     start: String,
 }
 
 impl Resume {
-    fn encode(revision: i64, namespace: &str, name: &str) -> String {
+    pub(crate) fn encode(revision: i64, namespace: &str, name: &str) -> String {
         let token = Self {
             v: "meta.k8s.io/v1".into(),
             rv: revision,
@@ -75,8 +75,12 @@ impl Resume {
         URL_SAFE_NO_PAD.encode(serde_json::to_string(&token).unwrap_or_default())
     }
 
-    fn decode(text: &str) -> Result<(i64, (String, String)), Refusal> {
-        let bad = |why: &str| Refusal::bad_request(format!("continue key is not valid: {why}"));
+    pub(crate) fn decode(text: &str) -> Result<(i64, (String, String)), Refusal> {
+        let bad = |why: &str| {
+            Refusal::bad_request(format!(
+                "invalid continue token: continue key is not valid: {why}"
+            ))
+        };
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|e| bad(&e.to_string()))?;
         let token: Self = serde_json::from_slice(&bytes).map_err(|e| bad(&e.to_string()))?;
         if token.v != "meta.k8s.io/v1" {
@@ -96,17 +100,8 @@ impl Resume {
 /// The selectors of a request.
 pub(crate) fn selectors(call: &Call) -> Result<(Labels, Fields), Refusal> {
     let labels = Labels::parse(&call.params.label_selector).map_err(Refusal::bad_request)?;
-    let fields = Fields::parse(&call.params.field_selector, call.target.resource).map_err(|why| {
-        let resource = call.target.resource;
-        let gvr = format!(
-            "{}/{}, Resource={}",
-            resource.group, call.target.version, resource.plural
-        );
-        Refusal::bad_request(format!(
-            "Unable to find {gvr:?} that match label selector {:?}, field selector {:?}: {why}",
-            call.params.label_selector, call.params.field_selector
-        ))
-    })?;
+    let fields =
+        Fields::parse(&call.params.field_selector, call.target.resource).map_err(Refusal::bad_request)?;
     Ok((labels, fields))
 }
 
@@ -156,7 +151,8 @@ fn list_version(call: &Call) -> Result<Option<i64>, Refusal> {
     if params.resource_version.is_empty() {
         return Ok(None);
     }
-    let asked: i64 = parse_version(&params.resource_version)?;
+    let asked = parse_version(&params.resource_version)
+        .map_err(|why| Refusal::bad_request(format!("invalid resource version: {why}")))?;
     if asked > 0 && !params.resume.is_empty() {
         return Err(Refusal::bad_request(
             "specifying resource version is not allowed when using continue",
@@ -171,14 +167,14 @@ fn list_version(call: &Call) -> Result<Option<i64>, Refusal> {
 }
 
 /// Reads a resourceVersion.
-pub(crate) fn parse_version(text: &str) -> Result<i64, Refusal> {
+pub(crate) fn parse_version(text: &str) -> Result<i64, String> {
     if text.is_empty() {
         return Ok(0);
     }
     text.parse().ok().filter(|v| *v >= 0).ok_or_else(|| {
-        Refusal::bad_request(format!(
-            "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-        ))
+        format!(
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        )
     })
 }
 
@@ -231,6 +227,10 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>, Refusal> {
     }
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), revision.to_string().into());
+    if call.target.resource.is_istio() && call.accept.form == Form::Full {
+        // Lists of custom resources always write it.
+        metadata.insert("continue".into(), "".into());
+    }
     if let (true, Some((namespace, name))) = (more, &last) {
         metadata.insert(
             "continue".into(),

@@ -37,7 +37,7 @@ impl Accept {
         let header = header.unwrap_or("*/*");
         header.split(',').find_map(one).ok_or_else(|| {
             Refusal::not_acceptable(
-                "only the following media types are accepted: application/json, application/yaml",
+                "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
             )
         })
     }

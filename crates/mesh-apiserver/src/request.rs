@@ -102,7 +102,8 @@ fn target(group: &str, version: &str, rest: &[&str]) -> Route {
         _ => return Route::Nothing(true),
     };
     let Some(resource) = registry::find(group, version, plural) else {
-        return Route::Nothing(true);
+        // Custom resources' groups answer as if nothing was there at all.
+        return Route::Nothing(!group.ends_with(".istio.io"));
     };
     let misplaced = match resource.namespaced {
         // One object of a namespaced kind is only reachable through its namespace.

@@ -41,7 +41,14 @@ pub(crate) async fn create(call: Call) -> Result<Response<Body>, Refusal> {
             access(&call, &user, &object).await?
         }
         Some(Core::SelfSubjectAccessReview) => access(&call, &call.user.clone(), &object).await?,
-        Some(Core::SelfSubjectRulesReview) => rules(&call, &object).await?,
+        Some(Core::SelfSubjectRulesReview) => {
+            let status = rules(&call, &object).await?;
+            // The answer does not repeat the question.
+            if let Value::Object(map) = &mut object {
+                map.insert("spec".into(), json!({}));
+            }
+            status
+        }
         _ => return Err(Refusal::method_not_allowed()),
     };
     if let Value::Object(map) = &mut object {
@@ -82,6 +89,11 @@ fn texts(object: &Value, pointer: &str) -> Vec<String> {
         .collect()
 }
 
+/// Reviews are refused without naming their kind.
+fn invalid(call: &Call, causes: &[Cause]) -> Refusal {
+    Refusal::invalid_kind(call.target.resource.group, "", "", causes)
+}
+
 fn subject(call: &Call, object: &Value) -> Result<User, Refusal> {
     let text = |pointer| {
         object
@@ -94,8 +106,9 @@ fn subject(call: &Call, object: &Value) -> Result<User, Refusal> {
     let groups = texts(object, "/spec/groups");
     let mut causes = Vec::new();
     if name.is_empty() && groups.is_empty() {
-        causes.push(Cause::required(
+        causes.push(Cause::invalid(
             "spec.user",
+            &json!(""),
             "at least one of user or group must be specified",
         ));
     }
@@ -111,7 +124,7 @@ fn subject(call: &Call, object: &Value) -> Result<User, Refusal> {
         }
     }
     if !causes.is_empty() {
-        return Err(Refusal::invalid(call.target.resource, "", &causes));
+        return Err(invalid(call, &causes));
     }
     Ok(User {
         name,
@@ -149,9 +162,8 @@ fn attributes(call: &Call, object: &Value) -> Result<Attributes, Refusal> {
             path: Some(text(asked, "path")),
             ..Attributes::default()
         }),
-        (Some(_), Some(_)) => Err(Refusal::invalid(
-            call.target.resource,
-            "",
+        (Some(_), Some(_)) => Err(invalid(
+            call,
             &[Cause::invalid(
                 "spec.nonResourceAttributes",
                 &path.cloned().unwrap_or_default(),
@@ -159,12 +171,10 @@ fn attributes(call: &Call, object: &Value) -> Result<Attributes, Refusal> {
             )],
         )),
         (None, None) => {
-            let shown = object.get("spec").cloned().unwrap_or_default();
             let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            Err(Refusal::invalid(
-                call.target.resource,
-                "",
-                &[Cause::invalid("spec.resourceAttributes", &shown, detail)],
+            Err(invalid(
+                call,
+                &[Cause::invalid("spec.resourceAttributes", &Value::Null, detail)],
             ))
         }
     }
@@ -292,6 +302,7 @@ pub(crate) async fn token(call: Call) -> Result<Response<Body>, Refusal> {
     edit_metadata(&mut object, |m| {
         m.insert("name".into(), name.into());
         m.insert("namespace".into(), call.target.namespace.clone().into());
+        m.insert("uid".into(), meta(&account, "uid").into());
         m.insert("creationTimestamp".into(), now().into());
     });
     if let Value::Object(map) = &mut object {
@@ -342,7 +353,7 @@ async fn bound_pod(call: &Call, object: &Value, account: &str) -> Result<Option<
             "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
             text("uid")
         );
-        return Err(Refusal::conflict(pods, name, &why));
+        return Err(Refusal::precondition(pods, name, &why));
     }
     if pod.pointer("/spec/serviceAccountName").and_then(Value::as_str) != Some(account) {
         return Err(Refusal::bad_request(format!(

@@ -88,6 +88,17 @@ fn term(text: &str) -> Result<Term, String> {
     if text.ends_with(')') {
         return set_term(text);
     }
+    if let Some(second) = text.split_whitespace().nth(1)
+        && !second.starts_with(['=', '!', '<', '>'])
+        && !text
+            .split_whitespace()
+            .next()
+            .is_some_and(|first| first.ends_with(['=', '<', '>']))
+    {
+        return Err(format!(
+            "unable to parse requirement: found '{second}', expected: in, notin, =, ==, !=, gt, lt"
+        ));
+    }
     for (operator, negative) in [("!=", true), ("==", false), ("=", false)] {
         if let Some((key, value)) = text.split_once(operator) {
             let key = label_key(key.trim())?;

@@ -80,25 +80,25 @@ impl Cause {
         }
     }
 
-    /// The value has the wrong JSON type.
-    pub(crate) fn wrong_type(field: impl Into<String>, found: &Value, wanted: &str) -> Self {
-        let field = field.into();
-        let found = match found {
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::Number(n) if n.is_f64() => "number",
-            Value::Number(_) => "integer",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
-        let message =
-            format!("Invalid value: \"{found}\": {field} in body must be of type {wanted}: \"{found}\"");
-        Self {
-            reason: "FieldValueTypeInvalid",
-            message,
-            field,
-        }
+    /// Whether a custom resource's rules cannot be evaluated because of this.
+    pub(crate) fn blocks_rules(&self) -> bool {
+        matches!(
+            self.reason,
+            "FieldValueNotSupported"
+                | "FieldValueRequired"
+                | "FieldValueTooLong"
+                | "FieldValueTooMany"
+                | "FieldValueTypeInvalid"
+        )
+    }
+
+    /// Says that rules were left out.
+    pub(crate) fn unchecked_rules() -> Self {
+        Self::invalid(
+            "<nil>",
+            &Value::Null,
+            "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+        )
     }
 }
 
@@ -226,18 +226,12 @@ impl Refusal {
         Self::new(406, "NotAcceptable", message)
     }
 
-    pub(crate) fn too_many(message: impl Into<String>) -> Self {
-        let mut refusal = Self::new(429, "TooManyRequests", message);
-        refusal.details = Some(json!({"retryAfterSeconds": 1}));
-        refusal
-    }
-
     /// The list asked for is from the future.
     pub(crate) fn too_new(asked: i64, current: i64) -> Self {
         let mut refusal = Self::new(
             504,
             "Timeout",
-            format!("Too large resource version: {asked}, current: {current}"),
+            format!("Timeout: Too large resource version: {asked}, current: {current}"),
         );
         refusal.details = Some(json!({
             "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
@@ -284,6 +278,36 @@ impl Refusal {
         refusal
     }
 
+    /// A failure that the API gives no reason for.
+    pub(crate) fn unreasoned(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
+    /// An update without a resourceVersion where one is needed; the resource stands for the kind here.
+    pub(crate) fn version_required(resource: &Resource, name: &str) -> Self {
+        let cause = Cause::invalid(
+            "metadata.resourceVersion",
+            &json!(0),
+            "must be specified for an update",
+        );
+        Self::invalid_kind(resource.group, resource.plural, name, &[cause])
+    }
+
+    /// A delete's precondition does not hold.
+    pub(crate) fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
+        let qualified = match resource.group {
+            "" => resource.kind.to_owned(),
+            group => format!("{}.{group}", resource.kind),
+        };
+        let mut refusal = Self::new(
+            409,
+            "Conflict",
+            format!("Operation cannot be fulfilled on {qualified} {name:?}: {why}"),
+        );
+        refusal.details = Some(details(name, resource.group, resource.kind));
+        refusal
+    }
+
     pub(crate) fn internal(message: impl std::fmt::Display) -> Self {
         let mut refusal = Self::new(
             500,
@@ -306,9 +330,11 @@ impl Refusal {
             "metadata": metadata,
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         });
         if let Some(map) = body.as_object_mut() {
+            if !self.reason.is_empty() {
+                map.insert("reason".into(), self.reason.into());
+            }
             if let Some(details) = &self.details {
                 map.insert("details".into(), details.clone());
             }

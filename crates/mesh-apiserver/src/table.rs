@@ -346,25 +346,7 @@ fn core_columns(core: Core) -> Vec<Column> {
         ],
         // The column went from the answer of the real server with Kubernetes 1.36; only name and age are left.
         Core::ServiceAccount => vec![NAME, AGE],
-        Core::Event | Core::EventsEvent => vec![
-            column("Last Seen", "string", "When it happened last", event_seen),
-            column("Type", "string", "Normal or Warning", |o| text(o, "/type").into()),
-            column("Reason", "string", "Why", |o| text(o, "/reason").into()),
-            column("Object", "string", "What it is about", event_object),
-            column("Message", "string", "What happened", |o| {
-                let message = text(o, "/message");
-                let message = if message.is_empty() {
-                    text(o, "/note")
-                } else {
-                    message
-                };
-                message.trim().into()
-            }),
-            wide(Column {
-                format: "name",
-                ..column("Name", "string", NAME_TEXT, name)
-            }),
-        ],
+        Core::Event | Core::EventsEvent => event_columns(),
         Core::EndpointSlice => vec![
             NAME,
             column("AddressType", "string", "The kind of address", |o| {
@@ -416,6 +398,72 @@ fn core_columns(core: Core) -> Vec<Column> {
             }),
         ],
     }
+}
+
+fn event_text(object: &Value, core: &str, events: &str) -> Value {
+    let found = text(object, core);
+    if found.is_empty() {
+        text(object, events).into()
+    } else {
+        found.into()
+    }
+}
+
+fn event_source(object: &Value) -> Value {
+    let component = event_text(object, "/source/component", "/deprecatedSource/component");
+    let host = event_text(object, "/source/host", "/deprecatedSource/host");
+    match (
+        component.as_str().unwrap_or_default(),
+        host.as_str().unwrap_or_default(),
+    ) {
+        ("", _) => event_text(object, "/reportingComponent", "/reportingController"),
+        (_, "") => component,
+        (component, host) => format!("{component}, {host}").into(),
+    }
+}
+
+fn event_first(object: &Value) -> Value {
+    let times = ["/firstTimestamp", "/deprecatedFirstTimestamp", "/eventTime"].map(|p| text(object, p));
+    since(times.iter().find(|t| !t.is_empty()).map_or("", String::as_str)).into()
+}
+
+fn event_count(object: &Value) -> Value {
+    let count = object
+        .get("count")
+        .or_else(|| object.get("deprecatedCount"))
+        .and_then(Value::as_i64);
+    count.filter(|c| *c > 0).unwrap_or(1).into()
+}
+
+fn event_columns() -> Vec<Column> {
+    vec![
+        column("Last Seen", "string", "When it happened last", event_seen),
+        column("Type", "string", "Normal or Warning", |o| text(o, "/type").into()),
+        column("Reason", "string", "Why", |o| text(o, "/reason").into()),
+        column("Object", "string", "What it is about", event_object),
+        wide(column("Subobject", "string", "Which part of it", |o| {
+            event_text(o, "/involvedObject/fieldPath", "/regarding/fieldPath")
+        })),
+        wide(column("Source", "string", "Who says so", event_source)),
+        column("Message", "string", "What happened", |o| {
+            event_text(o, "/message", "/note")
+                .as_str()
+                .unwrap_or_default()
+                .trim()
+                .into()
+        }),
+        wide(column(
+            "First Seen",
+            "string",
+            "When it happened first",
+            event_first,
+        )),
+        wide(column("Count", "string", "How often it happened", event_count)),
+        wide(Column {
+            format: "name",
+            ..column("Name", "string", NAME_TEXT, name)
+        }),
+    ]
 }
 
 fn pod_columns() -> Vec<Column> {
@@ -500,8 +548,8 @@ fn row(resource: &Resource, object: Value, include: &str) -> Value {
         "Object" => Some(object),
         _ => Some(crate::reply::partial(object)),
     };
-    if let (Some(shown), Some(map)) = (shown, row.as_object_mut()) {
-        map.insert("object".into(), shown);
+    if let Some(map) = row.as_object_mut() {
+        map.insert("object".into(), shown.unwrap_or_default());
     }
     row
 }

@@ -33,7 +33,7 @@ const STALLED: Duration = Duration::from_secs(60);
 pub(crate) async fn watch(call: Call) -> Result<Response<Body>, Refusal> {
     let (labels, fields) = selectors(&call)?;
     check_options(&call)?;
-    let asked = parse_version(&call.params.resource_version)?;
+    let asked = parse_version(&call.params.resource_version).map_err(Refusal::unreasoned)?;
     // Subscribed before anything is read, so that no change falls between.
     let live = call.app.store.subscribe();
     let seconds = call
@@ -83,10 +83,6 @@ fn check_options(call: &Call) -> Result<(), Refusal> {
         Some(_) if params.resource_version_match != "NotOlderThan" => refuse(
             "resourceVersionMatch",
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ),
-        Some(true) if !params.bookmarks => refuse(
-            "sendInitialEvents",
-            "sendInitialEvents requires setting allowWatchBookmarks to true",
         ),
         None if !params.resource_version_match.is_empty() => refuse(
             "resourceVersionMatch",
@@ -277,7 +273,7 @@ impl Watch {
 
     async fn bookmark(&mut self, initial_end: bool) -> Result<(), Ended> {
         let resource = self.call.target.resource;
-        let mut metadata = json!({"resourceVersion": self.seen.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": self.seen.to_string()});
         if let (true, Some(map)) = (initial_end, metadata.as_object_mut()) {
             map.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
         }

@@ -11,7 +11,7 @@ use crate::object::{
 };
 use crate::patch::{Kind, Patch};
 use crate::read::{key, one, selectors};
-use crate::registry::Core;
+use crate::registry::{Core, Resource};
 use crate::reply::{Body, respond, versioned, warn};
 use crate::request::{FieldValidation, Params};
 use crate::status::{Cause, Refusal, deleted};
@@ -172,6 +172,12 @@ fn check(call: &Call, new: &Value, old: Option<&Value>) -> Result<(), Refusal> {
     let mut causes = check_metadata(new, resource);
     causes.extend(fields::violations(new, resource));
     causes.extend(kind::validate(new, old, resource));
+    if let Some(old) = old {
+        causes.extend(crate::object::check_update(new, old));
+    }
+    if resource.is_istio() && causes.iter().any(Cause::blocks_rules) {
+        causes.push(Cause::unchecked_rules());
+    }
     if !causes.is_empty() {
         return Err(Refusal::invalid(resource, name, &causes));
     }
@@ -241,16 +247,14 @@ async fn store_update(
     let version = meta(&new, "resourceVersion").to_owned();
     let uid = meta(&new, "uid").to_owned();
     if version.is_empty() && !resource.unconditional_update {
-        let cause = Cause::invalid(
-            "metadata.resourceVersion",
-            &json!(0),
-            "must be specified for an update",
-        );
-        return Err(Refusal::invalid(resource, &key.name, &[cause]));
+        return Err(Refusal::version_required(resource, &key.name));
     }
     if !uid.is_empty() && uid != meta(&old, "uid") {
         let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            resource.storage.trim_start_matches('/'),
+            key.namespace,
+            key.name,
             meta(&old, "uid")
         );
         return Err(Refusal::conflict(resource, &key.name, &why));
@@ -383,46 +387,58 @@ async fn delete_one(
     options: &DeleteOptions,
 ) -> Result<(Value, bool), Refusal> {
     let resource = call.target.resource;
-    let differs = |field: &str, label: &str, wanted: &Option<String>| {
+    let wrong = |field: &str, wanted: &Option<String>| {
         wanted
             .as_ref()
             .filter(|w| **w != meta(&object, field))
-            .map(|wanted| {
-                let why = format!(
-                    "Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {}",
-                    meta(&object, field)
-                );
-                Refusal::conflict(resource, &key.name, &why)
-            })
+            .map(|w| (w.clone(), meta(&object, field).to_owned()))
     };
-    if let Some(refusal) = differs("uid", "UID", &options.uid)
-        .or_else(|| differs("resourceVersion", "ResourceVersion", &options.resource_version))
-    {
-        return Err(refusal);
+    if let Some((wanted, found)) = wrong("uid", &options.uid) {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({found}). The object might have been deleted and then recreated"
+        );
+        return Err(Refusal::precondition(resource, &key.name, &why));
+    }
+    if let Some((wanted, found)) = wrong("resourceVersion", &options.resource_version) {
+        let why = format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({found}). The object might have been modified"
+        );
+        return Err(Refusal::precondition(resource, &key.name, &why));
     }
     kind::check_delete(&object, resource)?;
-    let finalizer = match options.propagation.as_deref() {
-        Some("Foreground") => Some("foregroundDeletion"),
-        Some("Orphan") => Some("orphan"),
-        _ => None,
-    };
-    // Nobody here collects dependents: their own finalizers alone decide.
-    let _ = finalizer;
+    // Nobody here collects dependents, so the propagation policy changes nothing: an object's own finalizers
+    // alone decide.
     let grace = kind::grace_period(&object, resource, options.grace_period);
     if has_finalizers(&object) || grace > 0 {
         if !is_deleting(&object) {
-            crate::object::edit_metadata(&mut object, |m| {
-                m.insert("deletionTimestamp".into(), later(grace).into());
-                m.insert("deletionGracePeriodSeconds".into(), grace.into());
-            });
-            kind::mark_deleting(&mut object, resource);
+            mark_deleting(&mut object, resource, grace);
             object = tx.put(key, object).await?;
         }
         let gone = kind::after_delete(tx, &object, resource).await?;
         return Ok((object, gone && resource.core() != Some(Core::Namespace)));
     }
+    if resource.core() == Some(Core::Pod) {
+        // A pod that goes at once goes gracefully, too, with no time to do it in.
+        mark_deleting(&mut object, resource, 0);
+    }
     let object = tx.remove(key, object).await?;
     Ok((object, true))
+}
+
+fn mark_deleting(object: &mut Value, resource: &Resource, grace: i64) {
+    let first = !is_deleting(object);
+    crate::object::edit_metadata(object, |m| {
+        if first {
+            m.insert("deletionTimestamp".into(), later(grace).into());
+            if let Some(generation) = m.get("generation").and_then(Value::as_i64) {
+                m.insert("generation".into(), (generation + 1).into());
+            }
+        }
+        if resource.core() != Some(Core::Namespace) {
+            m.insert("deletionGracePeriodSeconds".into(), grace.into());
+        }
+    });
+    kind::mark_deleting(object, resource);
 }
 
 fn later(seconds: i64) -> String {
@@ -459,7 +475,7 @@ pub(crate) async fn delete_collection(call: Call) -> Result<Response<Body>, Refu
         ("apiVersion", json!(resource.api_version(&call.target.version))),
         (
             "metadata",
-            json!({"resourceVersion": call.app.store.revision().to_string()}),
+            json!({"continue": "", "resourceVersion": call.app.store.revision().to_string()}),
         ),
         ("items", Value::Array(items)),
     ]);

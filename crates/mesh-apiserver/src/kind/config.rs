@@ -73,7 +73,7 @@ fn check_keys(object: &Value, fields: &[&str], causes: &mut Vec<Cause>) {
             reason: "FieldValueTooLong",
             message: format!("Too long: may not be more than {MAX_DATA} bytes"),
             field: if fields.contains(&"binaryData") {
-                String::new()
+                "[]".into()
             } else {
                 "data".into()
             },

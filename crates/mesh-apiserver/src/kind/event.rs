@@ -39,6 +39,11 @@ pub(super) fn to_events(mut object: Value) -> Value {
     for (core, events) in NAMES {
         rename(&mut object, core, events);
     }
+    if let Value::Object(map) = &mut object {
+        map.retain(|key, value| {
+            !(value == "" && matches!(key.as_str(), "reportingController" | "reportingInstance"))
+        });
+    }
     object
 }
 

@@ -54,6 +54,17 @@ pub(super) fn default(object: &mut Value) {
     edit(object, "status", |status| {
         or_set(status, "phase", "Pending");
         or_set(status, "qosClass", class);
+        for condition in status
+            .get_mut("conditions")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            if let Value::Object(condition) = condition {
+                condition.entry("lastProbeTime").or_insert(Value::Null);
+                condition.entry("lastTransitionTime").or_insert(Value::Null);
+            }
+        }
     });
 }
 

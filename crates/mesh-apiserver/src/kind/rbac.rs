@@ -16,8 +16,6 @@ pub(super) fn default_role(object: &mut Value) {
 }
 
 pub(super) fn default_binding(object: &mut Value) {
-    let namespace = crate::object::meta(object, "namespace").to_owned();
-    let _ = namespace;
     if let Value::Object(map) = object {
         if let Some(Value::Object(role)) = map.get_mut("roleRef") {
             or_set(role, "apiGroup", "rbac.authorization.k8s.io");
@@ -120,11 +118,8 @@ pub(super) fn validate_binding(new: &Value, old: Option<&Value>) -> Vec<Cause> {
     if let Some(old) = old
         && new.get("roleRef") != old.get("roleRef")
     {
-        causes.push(Cause::invalid(
-            "roleRef",
-            &new["roleRef"],
-            "cannot change roleRef",
-        ));
+        let shown = json!({"APIGroup": group, "Kind": kind, "Name": name});
+        causes.push(Cause::invalid("roleRef", &shown, "cannot change roleRef"));
     }
     causes
 }

@@ -55,7 +55,15 @@ pub(super) fn default(object: &mut Value) {
         }
     });
     edit(object, "status", |status| {
-        or_set(status, "loadBalancer", json!({}))
+        or_set(status, "loadBalancer", json!({}));
+        let ingress = status.get_mut("loadBalancer").and_then(|l| l.get_mut("ingress"));
+        for entry in ingress.and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Value::Object(entry) = entry
+                && entry.contains_key("ip")
+            {
+                or_set(entry, "ipMode", "VIP");
+            }
+        }
     });
 }
 
@@ -175,13 +183,6 @@ pub(super) fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
     let spec = new.get("spec").cloned().unwrap_or_default();
     let kind = text(&spec, "/type");
-    if !matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName") {
-        causes.push(Cause::unsupported(
-            "spec.type",
-            &json!(kind),
-            &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
-        ));
-    }
     let ports = list(&spec, "/ports");
     let headless = text(&spec, "/clusterIP") == "None";
     if ports.is_empty() && !headless && kind != "ExternalName" {
@@ -196,6 +197,14 @@ pub(super) fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
         }
     }
     check_ports(ports, &mut causes);
+    if !matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName") {
+        causes.push(Cause::unsupported(
+            "spec.type",
+            &json!(kind),
+            &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+        ));
+    }
+
     if let Some(affinity) = spec.get("sessionAffinity")
         && !matches!(affinity.as_str(), Some("None" | "ClientIP"))
     {
@@ -270,9 +279,11 @@ fn check_ports(ports: &[Value], causes: &mut Vec<Cause>) {
             _ => {}
         }
         if !ports_seen.insert((protocol.to_owned(), number)) {
-            let shown = json!({"protocol": protocol, "port": number});
-            let mut cause = Cause::duplicate(format!("spec.ports[{at}]"), &shown);
-            cause.message = format!("Duplicate value: {{\"protocol\":{protocol:?},\"port\":{number}}}");
+            let mut cause = Cause::duplicate(format!("spec.ports[{at}]"), &Value::Null);
+            // As the server's own type prints itself, with only the parts that clash.
+            cause.message = format!(
+                "Duplicate value: {{\"Name\":\"\",\"Protocol\":{protocol:?},\"AppProtocol\":null,\"Port\":{number},\"TargetPort\":0,\"NodePort\":0}}"
+            );
             causes.push(cause);
         }
     }

@@ -18,6 +18,16 @@ pub(super) fn default(object: &mut Value) {
                 or_set(port, "protocol", "TCP");
             }
         }
+        for endpoint in map
+            .get_mut("endpoints")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            if let Value::Object(endpoint) = endpoint {
+                or_set(endpoint, "conditions", json!({}));
+            }
+        }
         for field in ["endpoints", "ports"] {
             if map.get(field).is_none() {
                 map.insert(field.into(), Value::Null);
@@ -25,6 +35,8 @@ pub(super) fn default(object: &mut Value) {
         }
     }
 }
+
+const ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 pub(super) fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -51,10 +63,10 @@ pub(super) fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
             let text = address.as_str().unwrap_or_default();
             match family {
                 "IPv4" if text.parse::<std::net::Ipv4Addr>().is_err() => {
-                    causes.push(Cause::invalid(field, address, "must be a valid IPv4 address"));
+                    causes.push(Cause::invalid(field, address, ADDRESS));
                 }
                 "IPv6" if text.parse::<std::net::Ipv6Addr>().is_err() => {
-                    causes.push(Cause::invalid(field, address, "must be a valid IPv6 address"));
+                    causes.push(Cause::invalid(field, address, ADDRESS));
                 }
                 _ => {}
             }
