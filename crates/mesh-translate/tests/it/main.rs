@@ -6,3 +6,4 @@ mod basics;
 mod order;
 mod recorded;
 mod support;
+mod wire;

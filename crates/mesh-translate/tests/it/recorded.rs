@@ -123,7 +123,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn node(from: &str) -> ProxyNode {
+pub(crate) fn node(from: &str) -> ProxyNode {
     let outbound = json!({
         "LABELS": {"app": "client", "version": "v1", "role": from, "tier": if from == "client" { "gold" } else { "" }},
         "SIGHTLINE_OUTBOUND": "127.64.99.3:15001",
@@ -224,6 +224,17 @@ fn world_of(fixture: &Fixture, case: &Value) -> World {
         world.apply(parse_value(&object));
     }
     world
+}
+
+/// The world of every case that has one.
+pub(crate) fn worlds() -> Vec<(String, World)> {
+    let fixture = fixture();
+    let cases = std::fs::read_to_string(folder().join("cases.jsonl")).unwrap();
+    cases
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|case| (text(&case["id"]), world_of(&fixture, &case)))
+        .collect()
 }
 
 #[test]
