@@ -11,6 +11,7 @@ use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
+use tokio::sync::watch;
 
 use crate::failure::{Failure, Tried};
 
@@ -29,8 +30,10 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 /// Pause after a failed write.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Watches services and pods, and keeps the slices right until the runtime ends.
-pub(crate) fn run(client: Client) {
+/// Watches services and pods, and keeps the slices right until the runtime ends. Answers how many ready endpoints
+/// have been written.
+pub(crate) fn run(client: Client) -> watch::Receiver<usize> {
+    let (written, receiver) = watch::channel(0);
     tokio::spawn(async move {
         let (services, service_events) = reflect::<Service>(&client);
         let (pods, pod_events) = reflect::<Pod>(&client);
@@ -54,8 +57,13 @@ pub(crate) fn run(client: Client) {
                     let (services, pods) = (services.state(), pods.state());
                     let services: Vec<&Service> = services.iter().map(AsRef::as_ref).collect();
                     let pods: Vec<&Pod> = pods.iter().map(AsRef::as_ref).collect();
-                    match reconcile(&client, slices(&services, &pods)).await {
-                        Ok(()) => dirty = false,
+                    let wanted = slices(&services, &pods);
+                    let ready = wanted.iter().map(ready_endpoints).sum();
+                    match reconcile(&client, wanted).await {
+                        Ok(()) => {
+                            dirty = false;
+                            written.send_replace(ready);
+                        }
                         Err(failure) => {
                             tracing::warn!("{}", failure.chain());
                             tokio::time::sleep(RETRY).await;
@@ -65,6 +73,18 @@ pub(crate) fn run(client: Client) {
             }
         }
     });
+    receiver
+}
+
+fn ready_endpoints(slice: &EndpointSlice) -> usize {
+    let ready = |endpoint: &&Endpoint| {
+        endpoint
+            .conditions
+            .as_ref()
+            .and_then(|conditions| conditions.ready)
+            .unwrap_or_default()
+    };
+    slice.endpoints.iter().filter(ready).count()
 }
 
 /// A store that follows the API, and a stream that says when it changed.

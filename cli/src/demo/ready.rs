@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_api::mesh::{ProxyList, Status};
+use mesh_api::mesh::ProxyList;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -19,70 +20,77 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How often people are told what is waited for.
 const TELL: Duration = Duration::from_secs(5);
 
+/// For how long everything must hold: endpoints reach the control plane, and their configuration the proxies, a
+/// moment after they were written.
+const HELD: Duration = Duration::from_millis(300);
+
+/// What is waited for.
+pub(crate) struct Expected<'a> {
+    /// Asks the control plane.
+    pub(crate) query: Query,
+    /// Each workload, and whether it takes requests.
+    pub(crate) workloads: &'a [(Arc<Registered>, watch::Receiver<bool>)],
+    /// How many ready endpoints have been written.
+    pub(crate) endpoints: watch::Receiver<usize>,
+    /// Where the console listens.
+    pub(crate) console: SocketAddr,
+}
+
 /// Waits; says on standard error what is still missing. Never sends a request that the mesh would count.
-pub(crate) async fn wait(
-    query: &Query,
-    workloads: &[(Arc<Registered>, watch::Receiver<bool>)],
-    console: std::net::SocketAddr,
-) {
+pub(crate) async fn wait(expected: &Expected<'_>) {
     let mut told = Instant::now();
-    // Endpoints reach the control plane a moment after the last workload became ready: the answer must hold twice.
-    let mut held = 0;
+    let mut since: Option<Instant> = None;
     loop {
-        let missing = missing(query, workloads, console).await;
-        match &missing {
-            None => held += 1,
-            Some(_) => held = 0,
-        }
-        if held >= 2 {
-            return;
-        }
-        if let Some(missing) = missing
-            && told.elapsed() > TELL
-        {
-            told = Instant::now();
-            let _ = writeln!(std::io::stderr(), "  waiting for {missing}");
+        match expected.missing().await {
+            None if since.get_or_insert_with(Instant::now).elapsed() >= HELD => return,
+            None => {}
+            Some(missing) => {
+                since = None;
+                if told.elapsed() > TELL {
+                    told = Instant::now();
+                    let _ = writeln!(std::io::stderr(), "  waiting for {missing}");
+                }
+            }
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// What is missing first.
-async fn missing(
-    query: &Query,
-    workloads: &[(Arc<Registered>, watch::Receiver<bool>)],
-    console: std::net::SocketAddr,
-) -> Option<String> {
-    if let Some((entry, _)) = workloads.iter().find(|(_, ready)| !*ready.borrow()) {
-        return Some(format!("{} and its proxy to take requests", entry.workload.name));
+impl Expected<'_> {
+    /// What is missing first.
+    async fn missing(&self) -> Option<String> {
+        if let Some((entry, _)) = self.workloads.iter().find(|(_, ready)| !*ready.borrow()) {
+            return Some(format!("{} and its proxy to take requests", entry.workload.name));
+        }
+        // Each workload of the sample is selected by exactly one service; users may add more.
+        if *self.endpoints.borrow() < self.workloads.len() {
+            return Some("the endpoints to be written".to_owned());
+        }
+        match self.unsynced().await {
+            Ok(None) => {}
+            Ok(missing) => return missing,
+            Err(failure) => return Some(format!("the control plane ({})", failure.chain())),
+        }
+        (!fetch::accepts(self.console).await).then(|| "the console".to_owned())
     }
-    match unsynced(query, workloads).await {
-        Ok(None) => {}
-        Ok(missing) => return missing,
-        Err(failure) => return Some(format!("the control plane ({})", failure.chain())),
-    }
-    (!fetch::accepts(console).await).then(|| "the console".to_owned())
-}
 
-async fn unsynced(
-    query: &Query,
-    workloads: &[(Arc<Registered>, watch::Receiver<bool>)],
-) -> Result<Option<String>, Failure> {
-    let status: Status = query.get("/api/status").await?;
-    let proxies: ProxyList = query.get("/api/proxies").await?;
-    let synced: BTreeSet<&str> = proxies
-        .proxies
-        .iter()
-        .filter(|proxy| proxy.connected && proxy.state == "synced" && proxy.revision == status.revision)
-        .map(|proxy| proxy.id.as_str())
-        .collect();
-    Ok(workloads
-        .iter()
-        .find(|(entry, _)| !synced.contains(entry.node_id().as_str()))
-        .map(|(entry, _)| {
-            format!(
-                "the proxy of {} to run the current configuration",
-                entry.workload.name
-            )
-        }))
+    async fn unsynced(&self) -> Result<Option<String>, Failure> {
+        let proxies: ProxyList = self.query.get("/api/proxies").await?;
+        let synced: BTreeSet<&str> = proxies
+            .proxies
+            .iter()
+            .filter(|proxy| proxy.connected && proxy.state == "synced")
+            .map(|proxy| proxy.id.as_str())
+            .collect();
+        Ok(self
+            .workloads
+            .iter()
+            .find(|(entry, _)| !synced.contains(entry.node_id().as_str()))
+            .map(|(entry, _)| {
+                format!(
+                    "the proxy of {} to run the current configuration",
+                    entry.workload.name
+                )
+            }))
+    }
 }

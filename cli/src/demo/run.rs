@@ -100,7 +100,7 @@ async fn run(
     .map(Arc::new)
     .collect();
     keep_status(options, folder, handle, &workloads);
-    endpoints::run(client.clone());
+    let endpoints = endpoints::run(client.clone());
 
     say("starting the control plane");
     handle.start(programs.controlplane()).await?;
@@ -120,12 +120,14 @@ async fn run(
             readiness::watch(client.clone(), Arc::clone(entry)),
         ));
     }
-    let query = Query::new(
-        options.query_address,
-        &folder.root_certificate(),
-        server.admin_token().to_owned(),
-    )?;
-    ready::wait(&query, &watched, options.console_address).await;
+    let token = server.admin_token().to_owned();
+    let expected = ready::Expected {
+        query: Query::new(options.query_address, &folder.root_certificate(), token)?,
+        workloads: &watched,
+        endpoints,
+        console: options.console_address,
+    };
+    ready::wait(&expected).await;
     if !options.no_load {
         handle.start(programs.load_generator()).await?;
     }
@@ -190,7 +192,7 @@ async fn prepare(
 ) -> Result<(), Failure> {
     let home = home(folder, entry);
     let what = || format!("cannot write {}", home.display());
-    folder::make(&home).tried(what)?;
+    folder::make(&home.join("state")).tried(what)?;
     let content = bootstrap::bootstrap(entry, options.discovery_address, &folder.root_certificate());
     write_private(&home.join("bootstrap.json"), &format!("{content:#}\n")).tried(what)?;
     let token = TokenFile {
