@@ -9,7 +9,7 @@ use mesh_crd::{Object, Resource};
 
 use crate::World;
 use crate::bound::{self, Bound};
-use crate::policy::{self, MergedRule};
+use crate::policy::{self, Rules};
 use crate::problem::Findings;
 use crate::registry::Registry;
 
@@ -21,7 +21,7 @@ pub(crate) struct Index {
     /// VirtualServices with hosts, delegates resolved, oldest first.
     pub(crate) bound: Vec<Arc<Bound>>,
     /// DestinationRules, merged by namespace, host and selector.
-    pub(crate) rules: BTreeMap<String, Vec<MergedRule>>,
+    pub(crate) rules: BTreeMap<String, Rules>,
     gateways: Vec<Arc<Object>>,
     peers: Vec<Arc<Object>>,
     sidecars: Vec<Arc<Object>>,

@@ -24,6 +24,12 @@ impl PeerModes {
         namespace: &str,
         labels: &BTreeMap<String, String>,
     ) -> Self {
+        if index.peers().next().is_none() {
+            return Self {
+                mode: MutualTlsMode::Permissive,
+                ports: BTreeMap::new(),
+            };
+        }
         let root = world.mesh().root_namespace.as_str();
         let has_selector = |r: &Resource<PeerAuthentication>| {
             r.spec

@@ -29,9 +29,26 @@ pub(crate) struct MergedRule {
     pub(crate) subsets: Vec<Subset>,
 }
 
+/// The merged rules of one namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    /// Names by host, wildcards by specificity.
+    exact: BTreeMap<String, Vec<MergedRule>>,
+    wildcards: Vec<MergedRule>,
+}
+
+impl Rules {
+    /// Rules for a host, the most specific first.
+    fn for_host<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a MergedRule> + use<'a, 'n> {
+        let exact = self.exact.get(name).map_or(&[][..], Vec::as_slice);
+        let wider = self.wildcards.iter().filter(move |r| host::covers(&r.host, name));
+        exact.iter().chain(wider)
+    }
+}
+
 /// By namespace: subsets join, the first policy stays.
-pub(crate) fn merge(world: &World) -> BTreeMap<String, Vec<MergedRule>> {
-    let mut out: BTreeMap<String, Vec<MergedRule>> = BTreeMap::new();
+pub(crate) fn merge(world: &World) -> BTreeMap<String, Rules> {
+    let mut out: BTreeMap<String, Rules> = BTreeMap::new();
     for object in by_age(world, "DestinationRule") {
         let Object::DestinationRule(r) = object.as_ref() else {
             continue;
@@ -39,7 +56,12 @@ pub(crate) fn merge(world: &World) -> BTreeMap<String, Vec<MergedRule>> {
         let namespace = &r.meta.namespace;
         let host = host::expand(&r.spec.host, namespace, MeshConfig::DOMAIN).to_ascii_lowercase();
         let selector = r.spec.workload_selector.as_ref().map(|s| s.match_labels.clone());
-        let rules = out.entry(namespace.clone()).or_default();
+        let drawers = out.entry(namespace.clone()).or_default();
+        let rules = if host.starts_with('*') {
+            &mut drawers.wildcards
+        } else {
+            drawers.exact.entry(host.clone()).or_default()
+        };
         match rules
             .iter_mut()
             .find(|m| m.host == host && m.selector == selector && m.export_to == r.spec.export_to)
@@ -66,7 +88,9 @@ pub(crate) fn merge(world: &World) -> BTreeMap<String, Vec<MergedRule>> {
         }
     }
     for rules in out.values_mut() {
-        rules.sort_by(|a, b| host::specificity(&a.host).cmp(&host::specificity(&b.host)));
+        rules
+            .wildcards
+            .sort_by(|a, b| host::specificity(&a.host).cmp(&host::specificity(&b.host)));
     }
     out
 }
@@ -104,24 +128,25 @@ pub(crate) fn lookup<'a>(
             continue;
         }
         asked.push(namespace);
-        let rules = index.rules.get(namespace).map_or(&[][..], Vec::as_slice);
-        let fits = |r: &&MergedRule| {
-            host::covers(&r.host, &service.host)
-                && scope::exported(&r.export_to, default, namespace, client.namespace)
+        let Some(rules) = index.rules.get(namespace) else {
+            continue;
         };
+        let fitting: Vec<&MergedRule> = rules
+            .for_host(&service.host)
+            .filter(|r| scope::exported(&r.export_to, default, namespace, client.namespace))
+            .collect();
         // A rule for exactly this client counts before the others, in its own namespace only.
-        let chosen = rules
+        let chosen = fitting
             .iter()
-            .filter(fits)
             .find(|r| {
                 namespace == client.namespace
                     && r.selector
                         .as_ref()
                         .is_some_and(|s| labels_match(s, client.labels))
             })
-            .or_else(|| rules.iter().filter(fits).find(|r| r.selector.is_none()));
-        if chosen.is_some() {
-            return chosen;
+            .or_else(|| fitting.iter().find(|r| r.selector.is_none()));
+        if let Some(chosen) = chosen {
+            return Some(chosen);
         }
     }
     None

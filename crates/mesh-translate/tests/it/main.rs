@@ -5,5 +5,6 @@ mod analysis;
 mod basics;
 mod order;
 mod recorded;
+mod semantics;
 mod support;
 mod wire;

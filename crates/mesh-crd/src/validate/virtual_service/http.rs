@@ -1,5 +1,7 @@
 //! `http[]`.
 
+use mesh_model::route::{PathRewrite, Rewriter};
+
 use super::super::{Report, format};
 use super::{l4, matches};
 use crate::networking::virtual_service::{
@@ -296,6 +298,14 @@ fn rewrite(at: &str, spec: &Rewrite, report: &mut Report<'_>) {
             } else {
                 let field = format!("{at}.uriRegexRewrite.match");
                 format::regex(&field, "uriRegexRewrite", &regex.pattern, report);
+                // Proxies compile it without anchors, which may be larger.
+                let rewrite = PathRewrite::Regex {
+                    pattern: regex.pattern.clone(),
+                    substitution: regex.rewrite.clone(),
+                };
+                if let Err(reason) = Rewriter::new(&rewrite) {
+                    report.error(field, reason, "simplify the pattern");
+                }
             }
         }
         _ => {}
