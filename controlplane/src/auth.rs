@@ -48,10 +48,12 @@ impl From<Denied> for tonic::Status {
 pub(crate) struct Authenticator {
     client: kube::Client,
     trust_domain: String,
-    reviews: Arc<Mutex<HashMap<Fingerprint, (Instant, Result<String, Denied>)>>>,
+    reviews: Arc<Mutex<Reviews>>,
 }
 
 type Fingerprint = [u8; 32];
+/// Answers with the time of each.
+type Reviews = HashMap<Fingerprint, (Instant, Result<String, Denied>)>;
 
 impl Authenticator {
     pub(crate) fn new(client: kube::Client, trust_domain: &str) -> Self {

@@ -111,6 +111,32 @@ impl Index {
                 self.put(&object);
             }
             Change::Deleted(kind, namespace, name) => self.remove(&ObjectKey::new(kind, &namespace, &name)),
+            Change::Settings(text) => self.settle(text.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Takes mesh settings; unreadable ones leave those in force. Trust domain and root namespace are the control
+    /// plane's own.
+    fn settle(&mut self, text: &str) {
+        let own = self.world.mesh();
+        let read = if text.is_empty() {
+            Ok(MeshConfig::default())
+        } else {
+            MeshConfig::parse(text)
+        };
+        match read {
+            Ok(read) => {
+                let mesh = MeshConfig {
+                    trust_domain: own.trust_domain.clone(),
+                    root_namespace: own.root_namespace.clone(),
+                    ..read
+                };
+                if mesh != *own {
+                    self.world.set_mesh(mesh);
+                    self.changed = true;
+                }
+            }
+            Err(problem) => tracing::error!(%problem, "the mesh settings in ConfigMap istio cannot be read"),
         }
     }
 

@@ -284,6 +284,8 @@ fn watch_everything(
         worlds,
         Arc::clone(metrics),
     ));
+    let namespace = options.namespace.clone();
+    tasks.spawn(watches::settings(client.clone(), namespace, sender.clone()));
     for watched in kinds {
         tasks.spawn(watches::run(client.clone(), watched, sender.clone()));
     }

@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::core::ApiResource;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use mesh_crd::kinds;
 use serde_json::Value;
@@ -20,6 +22,10 @@ const ABSENT: Duration = Duration::from_secs(5);
 /// So often must a kind that was there be absent before its objects count as gone: an API server that starts may not
 /// serve all kinds at first.
 const GONE: u32 = 12;
+
+/// ConfigMap of the mesh settings, as in Istio.
+const SETTINGS: &str = "istio";
+const SETTINGS_KEY: &str = "mesh";
 
 /// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +45,8 @@ pub(crate) enum Change {
     Applied(&'static str, Value),
     /// An object is gone.
     Deleted(&'static str, String, String),
+    /// The text of the mesh settings, if there are any.
+    Settings(Option<String>),
 }
 
 /// Every kind that is watched.
@@ -104,6 +112,36 @@ pub(crate) async fn run(client: kube::Client, watched: Watched, changes: mpsc::S
     }
 }
 
+/// Watches the mesh settings (ConfigMap `istio`, key `mesh`, in the control plane's namespace).
+pub(crate) async fn settings(client: kube::Client, namespace: String, changes: mpsc::Sender<Change>) {
+    let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
+    let only = watcher::Config::default().fields(&format!("metadata.name={SETTINGS}"));
+    let stream = watcher::watcher(api, only).default_backoff();
+    futures::pin_mut!(stream);
+    let mut found = false;
+    while let Some(event) = stream.next().await {
+        let text = match event {
+            Ok(Event::Init) => {
+                found = false;
+                continue;
+            }
+            Ok(Event::InitApply(map) | Event::Apply(map)) => {
+                found = true;
+                map.data.and_then(|mut data| data.remove(SETTINGS_KEY))
+            }
+            Ok(Event::InitDone) if found => continue,
+            Ok(Event::InitDone | Event::Delete(_)) => None,
+            Err(error) => {
+                tracing::debug!(%error, "watch of the mesh settings");
+                continue;
+            }
+        };
+        if changes.send(Change::Settings(text)).await.is_err() {
+            return;
+        }
+    }
+}
+
 enum Ended {
     Deaf,
     Absent,
@@ -144,10 +182,11 @@ async fn follow(
                 return Ended::Failed { listed };
             }
         };
-        if let Some(change) = change {
-            if changes.send(change).await.is_err() {
-                return Ended::Deaf;
-            }
+        let Some(change) = change else {
+            continue;
+        };
+        if changes.send(change).await.is_err() {
+            return Ended::Deaf;
         }
     }
     Ended::Failed { listed }

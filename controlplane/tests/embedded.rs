@@ -130,13 +130,13 @@ impl Mesh {
         self.query_as(self.api.admin_token(), method, path, body).await
     }
 
-    async fn query_as<T: DeserializeOwned>(
+    async fn send(
         &self,
         token: &str,
         method: &str,
         path: &str,
         body: &str,
-    ) -> Result<T, (u16, String)> {
+    ) -> http::Response<hyper::body::Incoming> {
         let mut tls = mesh_tls::config::control_plane_client(self.roots(), None).unwrap();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let socket = TcpStream::connect(self.control.query_address()).await.unwrap();
@@ -157,7 +157,17 @@ impl Mesh {
             .header("authorization", format!("Bearer {token}"))
             .body(Full::new(bytes::Bytes::from(body.to_owned())))
             .unwrap();
-        let answer = sender.send_request(request).await.unwrap();
+        sender.send_request(request).await.unwrap()
+    }
+
+    async fn query_as<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<T, (u16, String)> {
+        let answer = self.send(token, method, path, body).await;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         if status != 200 {
@@ -411,6 +421,31 @@ async fn export(mesh: &Mesh, identity: &mesh_tls::Identity, batch: &Batch) -> Re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_on_the_event_stream_within_a_second() {
+    let mesh = Mesh::start().await;
+    mesh.sample().await;
+    let identity = mesh.identity("reviews").await;
+    let mut stream = mesh
+        .send(mesh.api.admin_token(), "GET", "/api/graph/stream?window=60", "")
+        .await
+        .into_body();
+    let mut graph = async || loop {
+        let frame = stream.frame().await.expect("the stream is open").unwrap();
+        let text = String::from_utf8(frame.into_data().unwrap_or_default().to_vec()).unwrap();
+        if let Some(data) = text.strip_prefix("event: graph\ndata: ") {
+            return serde_json::from_str::<Graph>(data.trim()).unwrap();
+        }
+    };
+    assert!(graph().await.edges.is_empty());
+    export(&mesh, &identity, &report(1, 2)).await.unwrap();
+    let sent = tokio::time::Instant::now();
+    let shown = tokio::time::timeout(DEADLINE, graph()).await.unwrap();
+    assert_eq!(shown.edges.iter().map(|e| e.requests).sum::<u64>(), 2);
+    assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+    mesh.control.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_reaches_a_proxy_and_its_progress_is_told() {
     let mesh = Mesh::start().await;
     mesh.sample().await;
@@ -519,17 +554,13 @@ async fn problems_are_told_before_and_after_saving() {
                 namespace: default\nspec:\n  hosts: [reviews]\n  http:\n  - route:\n    - destination:\n        \
                 host: reviews\n        subset: v9\n";
     let body = json!({ "yaml": yaml }).to_string();
-    let answer = eventually("the missing subset is found", async || {
+    let problem = eventually("the missing subset is found", async || {
         let answer: AnalyzeAnswer = mesh.query("POST", "/api/analyze", &body).await.unwrap();
-        (!answer.problems.is_empty()).then_some(answer)
+        assert_eq!(answer.object?.name, "reviews");
+        let subset = |p: &mesh_api::config::Problem| p.code == "IST0101" && p.field.ends_with("subset");
+        answer.problems.into_iter().find(subset)
     })
     .await;
-    assert_eq!(answer.object.unwrap().name, "reviews");
-    let problem = answer
-        .problems
-        .iter()
-        .find(|p| p.code == "IST0101")
-        .expect("a missing reference");
     assert_eq!(problem.severity, Severity::Error);
     assert_eq!(problem.line, Some(12), "{problem:?}");
 

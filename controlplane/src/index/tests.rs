@@ -124,6 +124,26 @@ fn replays_in_any_order_end_in_the_same_world() {
     assert_eq!(publish(&mut index).number, first.number);
 }
 
+#[test]
+fn mesh_settings_take_effect_and_bad_ones_do_not() {
+    let mut index = listed();
+    let first = publish(&mut index);
+    let set = |index: &mut Index, text: &str| index.apply(Change::Settings(Some(text.to_owned())));
+    set(&mut index, "accessLogFile: \"\"\ntrustDomain: elsewhere\n");
+    let second = publish(&mut index);
+    assert_eq!(second.number, first.number + 1);
+    assert_eq!(second.world.mesh().access_log_file, "");
+    assert_eq!(
+        second.world.mesh().trust_domain,
+        "cluster.local",
+        "the CA's, not the text's"
+    );
+    set(&mut index, "accessLogFile: [nonsense");
+    assert!(!index.is_due());
+    index.apply(Change::Settings(None));
+    assert_eq!(publish(&mut index).world.mesh(), first.world.mesh());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_burst_is_one_generation_but_never_waits_for_ever() {
     let (sender, changes) = mpsc::channel(64);

@@ -52,7 +52,7 @@ pub fn unpack(bytes: &[u8]) -> Result<Vec<(SeriesKey, SeriesDelta)>, Error> {
 #[must_use]
 pub fn encode(series: &[(&SeriesKey, &SeriesDelta)]) -> Vec<u8> {
     let mut dictionary = Dictionary::default();
-    let mut columns: Vec<Vec<u64>> = vec![Vec::with_capacity(series.len()); TEXT_COLUMNS];
+    let mut columns: Vec<Vec<u64>> = vec![Vec::new(); TEXT_COLUMNS];
     for (key, _) in series {
         for (column, text) in columns.iter_mut().zip(texts(key)) {
             column.push(dictionary.index(text));

@@ -34,9 +34,7 @@ impl Progress {
         self.cut_at_ms = self.cut_at_ms.max(cut_at_ms);
         self.finished |= last;
         if self.beyond.len() > MAX_BEYOND {
-            if let Some(first) = self.beyond.pop_first() {
-                self.through = first;
-            }
+            self.through = self.beyond.pop_first().unwrap_or(self.through);
         }
         while self
             .beyond

@@ -62,11 +62,25 @@ pub(super) async fn open(folder: &Path) -> Result<SqliteConnection, Error> {
         .await
         .map_err(unavailable)?;
     migrate(&mut connection, folder, MIGRATIONS).await?;
+    probe(&mut connection).await?;
     let text = format!("{}\n", supported());
     if std::fs::read_to_string(format_file(folder)).ok().as_ref() != Some(&text) {
         std::fs::write(format_file(folder), text).map_err(failed)?;
     }
     Ok(connection)
+}
+
+/// Writes without changing anything: a file that can only be read is not open for recording.
+async fn probe(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let mut transaction = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(unavailable)?;
+    sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA user_version = {}", supported())))
+        .execute(&mut *transaction)
+        .await
+        .map_err(unavailable)?;
+    transaction.commit().await.map_err(unavailable)
 }
 
 /// Opens a pool of readers.

@@ -140,18 +140,22 @@ impl Writer {
         outcome
     }
 
+    /// Looks, now and then, whether the open file is still the one in the folder.
+    fn was_replaced(&mut self) -> bool {
+        let Some(open) = self.open.as_mut().filter(|open| open.looked.elapsed() >= LOOK) else {
+            return false;
+        };
+        open.looked = Instant::now();
+        file::identity(&self.shared.folder) != open.identity
+    }
+
     /// The connection, opened again if it failed a while ago or the file was replaced.
     async fn ready(&mut self) -> Result<&mut SqliteConnection, Error> {
-        if let Some(open) = &mut self.open {
-            if open.looked.elapsed() >= LOOK {
-                open.looked = Instant::now();
-                if file::identity(&self.shared.folder) != open.identity {
-                    let path = file::database(&self.shared.folder);
-                    let error = Error::Unavailable(format!("{} was removed or replaced", path.display()));
-                    self.failed(&error).await;
-                    self.failed_at = None;
-                }
-            }
+        if self.was_replaced() {
+            let path = file::database(&self.shared.folder);
+            let error = Error::Unavailable(format!("{} was removed or replaced", path.display()));
+            self.failed(&error).await;
+            self.failed_at = None;
         }
         if self.open.is_none() {
             if self.failed_at.is_some_and(|at| at.elapsed() < RETRY) {
