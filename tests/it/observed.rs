@@ -1,7 +1,7 @@
 //! Plays the recorded cases against our own mesh. Every case of `passing` must pass; the others are reported.
 //!
 //! `OBSERVED_ONLY=id,id` plays only these. `OBSERVED_ADMISSION=1` only asks admission (needs no binaries).
-//! `OBSERVED_WRITE=1` rewrites the list. Needs the mesh's binaries:
+//! `OBSERVED_WRITE=1` rewrites the list. `OBSERVED_HOLD=1` keeps the last case's world up, to look at it. Needs the mesh's binaries:
 //! `cargo build --bin sightline-proxy --bin sightline-controlplane`.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -108,6 +108,10 @@ async fn run() -> anyhow::Result<Vec<Verdict>> {
     let mut played = Vec::new();
     for case in &sending {
         played.push(player.play(case).await);
+    }
+    if std::env::var_os("OBSERVED_HOLD").is_some() {
+        println!("held until interrupted; state and logs are in {}", plan.folder.display());
+        std::future::pending::<()>().await;
     }
     player.finish().await?;
     player.settle().await;

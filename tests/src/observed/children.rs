@@ -1,5 +1,6 @@
 //! Processes of the world: started under a guard that ends them with the test, output kept.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -41,7 +42,8 @@ impl Programs {
         Ok(path)
     }
 
-    /// Starts a program. Its standard output goes to the access log, the rest to `<logs>/<name>.log`.
+    /// Starts a program. Its standard output goes to the access log and `<logs>/<name>.out`, its standard error to
+    /// `<logs>/<name>.log`.
     ///
     /// To be called on a thread that lives as long as the processes shall: the kernel ends them with it.
     pub fn start(
@@ -65,10 +67,12 @@ impl Programs {
             .spawn()
             .with_context(|| format!("start {name}"))?;
         if let Some(output) = child.stdout.take() {
+            let mut kept = std::fs::File::create(self.logs.join(format!("{name}.out")))?;
             tokio::spawn(async move {
                 let mut lines = BufReader::new(output).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
                     log.push(&line);
+                    let _ = writeln!(kept, "{line}");
                 }
             });
         }

@@ -196,7 +196,9 @@ async fn proxy(
 ) -> anyhow::Result<Process> {
     let name = format!("proxy-{}-{}", workload.namespace, workload.name);
     let folder = plan.folder.join(&name);
-    std::fs::create_dir_all(&folder)?;
+    for part in ["state", "identity"] {
+        std::fs::create_dir_all(folder.join(part))?;
+    }
     let bootstrap = objects::bootstrap(workload, SocketAddr::new(control, DISCOVERY), root);
     let bootstrap_file = folder.join("bootstrap.yaml");
     std::fs::write(&bootstrap_file, serde_json::to_string_pretty(&bootstrap)?)?;
