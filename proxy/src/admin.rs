@@ -31,18 +31,38 @@ pub struct Admin {
 /// Path, whether it changes something, what it does.
 const PAGES: &[(&str, bool, &str)] = &[
     ("/certs", false, "print the certificates"),
-    ("/clusters", false, "upstream clusters and their endpoints (format=json)"),
-    ("/config_dump", false, "the configuration in force (resource=, include_eds)"),
-    ("/drain_listeners", true, "drain listeners (graceful, inboundonly)"),
+    (
+        "/clusters",
+        false,
+        "upstream clusters and their endpoints (format=json)",
+    ),
+    (
+        "/config_dump",
+        false,
+        "the configuration in force (resource=, include_eds)",
+    ),
+    (
+        "/drain_listeners",
+        true,
+        "drain listeners (graceful, inboundonly)",
+    ),
     ("/healthcheck/fail", true, "make the readiness check fail"),
     ("/healthcheck/ok", true, "let the readiness check succeed again"),
     ("/help", false, "this page"),
     ("/listeners", false, "listening addresses (format=json)"),
-    ("/logging", true, "change the log level (level=LEVEL or paths=MODULE:LEVEL,...)"),
+    (
+        "/logging",
+        true,
+        "change the log level (level=LEVEL or paths=MODULE:LEVEL,...)",
+    ),
     ("/quitquitquit", true, "drain and exit"),
     ("/ready", false, "LIVE when ready, else 503"),
     ("/server_info", false, "version, state, uptime, options, node"),
-    ("/stats", false, "statistics (filter=REGEX, format=json or prometheus)"),
+    (
+        "/stats",
+        false,
+        "statistics (filter=REGEX, format=json or prometheus)",
+    ),
     ("/stats/prometheus", false, "metrics as Prometheus text"),
 ];
 
@@ -76,9 +96,7 @@ pub fn admin(admin: &Admin, asked: &Asked) -> Answer {
 fn help() -> String {
     PAGES
         .iter()
-        .map(|(path, changes, what)| {
-            format!("  {path}{}: {what}\n", if *changes { " (POST)" } else { "" })
-        })
+        .map(|(path, changes, what)| format!("  {path}{}: {what}\n", if *changes { " (POST)" } else { "" }))
         .collect()
 }
 

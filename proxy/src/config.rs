@@ -181,7 +181,8 @@ fn keep<T>(errors: &mut Vec<String>, result: Result<T, String>) -> Option<T> {
 
 fn read_bootstrap(arguments: &Arguments) -> Result<Bootstrap, String> {
     let path = arguments.config_path.display();
-    let text = std::fs::read_to_string(&arguments.config_path).map_err(|e| format!("--config-path {path}: {e}"))?;
+    let text =
+        std::fs::read_to_string(&arguments.config_path).map_err(|e| format!("--config-path {path}: {e}"))?;
     bootstrap::parse(&text).map_err(|e| format!("{path}: {e}"))
 }
 
@@ -235,7 +236,9 @@ fn text<'a>(fields: Option<&'a Struct>, key: &str) -> Option<&'a str> {
 
 fn spiffe_id(bootstrap: &Bootstrap) -> Result<SpiffeId, String> {
     let facts = metadata(bootstrap);
-    let need = |key| text(facts, key).ok_or_else(|| format!("bootstrap.node.metadata.{key}: is needed with --ca-endpoint"));
+    let need = |key| {
+        text(facts, key).ok_or_else(|| format!("bootstrap.node.metadata.{key}: is needed with --ca-endpoint"))
+    };
     let uri = format!(
         "spiffe://{}/ns/{}/sa/{}",
         text(facts, "MESH_ID").unwrap_or(TRUST_DOMAIN),
@@ -368,7 +371,14 @@ mod tests {
         let yaml = "node: {id: sidecar~127.64.3.2~r.default~default.svc.cluster.local, metadata: {NAMESPACE: default, \
                     WORKLOAD_NAME: reviews-v1, SERVICE_ACCOUNT: reviews, MESH_ID: cluster.local, LABELS: {app: reviews, version: v1}}}";
         let config = load(
-            &["--ca-endpoint", "127.0.0.1:15012", "--ca-root", "r", "--token-path", "t"],
+            &[
+                "--ca-endpoint",
+                "127.0.0.1:15012",
+                "--ca-root",
+                "r",
+                "--token-path",
+                "t",
+            ],
             yaml,
         )
         .unwrap();

@@ -118,15 +118,17 @@ impl Service {
         };
         let token = std::fs::read_to_string(path)
             .map_err(|e| ConnectError::Material(format!("token {}: {e}", path.display())))?;
-        let mut value = MetadataValue::try_from(format!("Bearer {}", token.trim())).map_err(|_| {
-            ConnectError::Material(format!("token {} is not a token", path.display()))
-        })?;
+        let mut value = MetadataValue::try_from(format!("Bearer {}", token.trim()))
+            .map_err(|_| ConnectError::Material(format!("token {} is not a token", path.display())))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
 }
 
-fn by_name(path: &std::path::Path, identity: Option<&Identity>) -> Result<rustls::ClientConfig, ConnectError> {
+fn by_name(
+    path: &std::path::Path,
+    identity: Option<&Identity>,
+) -> Result<rustls::ClientConfig, ConnectError> {
     let bad = |e: mesh_tls::Error| ConnectError::Material(e.to_string());
     let pem = std::fs::read_to_string(path)
         .map_err(|e| ConnectError::Material(format!("roots {}: {e}", path.display())))?;

@@ -164,7 +164,9 @@ impl<T: Target> Client<T> {
                     view.from_disk = true;
                 });
             }
-            Err(refused) => tracing::warn!(reason = describe(&refused), "the saved configuration was refused"),
+            Err(refused) => {
+                tracing::warn!(reason = describe(&refused), "the saved configuration was refused")
+            }
         }
     }
 
@@ -197,7 +199,8 @@ impl<T: Target> Client<T> {
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), String> {
         let channel = self.service.connect().await.map_err(|e| e.to_string())?;
-        let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(LARGEST_RESPONSE);
+        let mut client =
+            AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(LARGEST_RESPONSE);
         let (sender, receiver) = mpsc::channel(QUEUE);
         let mut request = tonic::Request::new(ReceiverStream::new(receiver));
         self.authenticate(&mut request)?;
@@ -245,9 +248,16 @@ impl<T: Target> Client<T> {
         Ok(())
     }
 
-    async fn respond(&mut self, stream: &mut Stream, response: &DeltaDiscoveryResponse) -> Result<(), String> {
+    async fn respond(
+        &mut self,
+        stream: &mut Stream,
+        response: &DeltaDiscoveryResponse,
+    ) -> Result<(), String> {
         let Some(kind) = Kind::of(&response.type_url) else {
-            tracing::warn!(type_url = response.type_url, "response of a type that nobody asked for");
+            tracing::warn!(
+                type_url = response.type_url,
+                "response of a type that nobody asked for"
+            );
             return stream
                 .answer(response, Some("this type was not subscribed".to_owned()))
                 .await;
@@ -395,7 +405,11 @@ impl Stream {
         .await
     }
 
-    async fn answer(&mut self, response: &DeltaDiscoveryResponse, refusal: Option<String>) -> Result<(), String> {
+    async fn answer(
+        &mut self,
+        response: &DeltaDiscoveryResponse,
+        refusal: Option<String>,
+    ) -> Result<(), String> {
         let error_detail = refusal.map(|text| Status {
             // INVALID_ARGUMENT, as Envoy says.
             code: 3,

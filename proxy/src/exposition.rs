@@ -33,19 +33,45 @@ pub fn prometheus(series: &[(SeriesKey, SeriesTotals)], own: &Own) -> String {
         .iter()
         .map(|(key, totals)| {
             let tcp = key.protocol == RequestProtocol::Tcp;
-            (labels(|found| series::each_standard_label(key, found)), tcp, totals)
+            (
+                labels(|found| series::each_standard_label(key, found)),
+                tcp,
+                totals,
+            )
         })
         .collect();
-    let http = || labelled.iter().filter(|(_, tcp, _)| !tcp).map(|(l, _, t)| (l.as_str(), *t));
-    let tcp = || labelled.iter().filter(|(_, tcp, _)| *tcp).map(|(l, _, t)| (l.as_str(), *t));
-    counters(&mut out, metrics::REQUESTS_TOTAL, http().map(|(l, t)| (l, count(t.requests))));
+    let http = || {
+        labelled
+            .iter()
+            .filter(|(_, tcp, _)| !tcp)
+            .map(|(l, _, t)| (l.as_str(), *t))
+    };
+    let tcp = || {
+        labelled
+            .iter()
+            .filter(|(_, tcp, _)| *tcp)
+            .map(|(l, _, t)| (l.as_str(), *t))
+    };
+    counters(
+        &mut out,
+        metrics::REQUESTS_TOTAL,
+        http().map(|(l, t)| (l, count(t.requests))),
+    );
     histograms(
         &mut out,
         metrics::REQUEST_DURATION_MILLISECONDS,
         http().map(|(l, t)| (l, &t.duration)),
     );
-    histograms(&mut out, metrics::REQUEST_BYTES, http().map(|(l, t)| (l, &t.request_bytes)));
-    histograms(&mut out, metrics::RESPONSE_BYTES, http().map(|(l, t)| (l, &t.response_bytes)));
+    histograms(
+        &mut out,
+        metrics::REQUEST_BYTES,
+        http().map(|(l, t)| (l, &t.request_bytes)),
+    );
+    histograms(
+        &mut out,
+        metrics::RESPONSE_BYTES,
+        http().map(|(l, t)| (l, &t.response_bytes)),
+    );
     // Towards the client is "sent", as in Istio.
     counters(
         &mut out,
@@ -115,7 +141,11 @@ fn proxy(out: &mut String, own: &Own) {
         gauge(out, metrics::PROXY_CERTIFICATE_EXPIRY_SECONDS, "", expiry);
     }
     let one = |value: u64| std::iter::once(("", count(value)));
-    counters(out, metrics::PROXY_TELEMETRY_DROPPED_TOTAL, one(own.telemetry_dropped));
+    counters(
+        out,
+        metrics::PROXY_TELEMETRY_DROPPED_TOTAL,
+        one(own.telemetry_dropped),
+    );
     counters(out, metrics::PROXY_SERIES_OVERFLOWED_TOTAL, one(own.overflowed));
     counters(
         out,
@@ -172,18 +202,17 @@ fn gauge(out: &mut String, name: &str, labels: &str, value: f64) {
     line(out, name, "", labels, value);
 }
 
-fn histograms<'a>(
-    out: &mut String,
-    name: &str,
-    values: impl Iterator<Item = (&'a str, &'a FixedHistogram)>,
-) {
+fn histograms<'a>(out: &mut String, name: &str, values: impl Iterator<Item = (&'a str, &'a FixedHistogram)>) {
     let mut values = values.peekable();
     if values.peek().is_some() {
         let _ = writeln!(out, "# TYPE {name} histogram");
     }
     for (labels, histogram) in values {
         let mut below = 0;
-        let bounds = BUCKET_BOUNDS.iter().map(|b| b.to_string()).chain(["+Inf".to_owned()]);
+        let bounds = BUCKET_BOUNDS
+            .iter()
+            .map(|b| b.to_string())
+            .chain(["+Inf".to_owned()]);
         for (bound, n) in bounds.zip(histogram.buckets) {
             below += n;
             let labels = if labels.is_empty() {

@@ -134,10 +134,16 @@ impl Keeper {
             }
             _ => kept_roots,
         };
-        let chain = chain.iter().map(|c| format!("{}\n", c.trim_end())).collect::<String>();
+        let chain = chain
+            .iter()
+            .map(|c| format!("{}\n", c.trim_end()))
+            .collect::<String>();
         let identity = Identity::from_pem(&chain, &request.key_pem, &roots)?;
         if identity.id != self.id {
-            return Err(refused(format!("certified {} instead of {}", identity.id, self.id)));
+            return Err(refused(format!(
+                "certified {} instead of {}",
+                identity.id, self.id
+            )));
         }
         if let Some(folder) = &self.folder {
             write(folder, &request.key_pem, &chain, &roots)?;
@@ -158,8 +164,8 @@ async fn sleep_until(at: SystemTime) {
 
 fn read(folder: &Path) -> Result<Identity, IdentityError> {
     let path = folder.join(FILE);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|e| IdentityError::Folder(path.display().to_string(), e))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|e| IdentityError::Folder(path.display().to_string(), e))?;
     let (own, roots) = text.split_once(ROOTS_FOLLOW).unwrap_or((&text, ""));
     Ok(Identity::from_pem(own, own, roots)?)
 }
@@ -266,9 +272,18 @@ mod tests {
         let request = CertificateRequest::create(&keeper.id).unwrap();
         let signed = authority.sign(&request.csr_pem, &keeper.id, None, now).unwrap();
         let chain = signed.chain.concat();
-        write(folder.path(), &request.key_pem, &chain, authority.certificate_pem()).unwrap();
+        write(
+            folder.path(),
+            &request.key_pem,
+            &chain,
+            authority.certificate_pem(),
+        )
+        .unwrap();
         assert_eq!(keeper.kept(now).unwrap().id.to_string(), ours);
-        let mode = std::fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.path().join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         let late = now + mesh_tls::LEAF_LIFETIME + Duration::from_secs(1);
         assert!(keeper.kept(late).is_none(), "expired");

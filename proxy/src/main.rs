@@ -56,7 +56,10 @@ fn main() -> ExitCode {
 fn start_logging(level: &str) -> SetLogLevel {
     let filter = log_filter(level).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(colour);
     tracing_subscriber::registry().with(filter).with(lines).init();
     Arc::new(move |level: &str| {
         let filter = log_filter(level)?;

@@ -125,7 +125,10 @@ impl<S: Source> Reporter<S> {
     fn collect(&mut self) {
         let (windows, overflowed) = self.source.drain();
         self.outbox.add(windows, overflowed);
-        self.shown.0.dropped.store(self.outbox.dropped(), Ordering::Relaxed);
+        self.shown
+            .0
+            .dropped
+            .store(self.outbox.dropped(), Ordering::Relaxed);
     }
 
     async fn finish(&mut self) {
@@ -156,9 +159,16 @@ impl<S: Source> Reporter<S> {
                 true
             }
             Err(Failure::Never(reason)) => {
-                tracing::error!(sequence = batch.sequence, reason, "counters were refused and are lost");
+                tracing::error!(
+                    sequence = batch.sequence,
+                    reason,
+                    "counters were refused and are lost"
+                );
                 self.outbox.refused(batch.sequence);
-                self.shown.0.dropped.store(self.outbox.dropped(), Ordering::Relaxed);
+                self.shown
+                    .0
+                    .dropped
+                    .store(self.outbox.dropped(), Ordering::Relaxed);
                 true
             }
             Err(Failure::Again(reason)) => {
@@ -181,7 +191,8 @@ impl<S: Source> Reporter<S> {
         if let Some(bearer) = bearer {
             headers.insert("authorization", bearer);
         }
-        let proxy = MetadataValue::try_from(batch.proxy.as_str()).map_err(|e| Failure::Never(e.to_string()))?;
+        let proxy =
+            MetadataValue::try_from(batch.proxy.as_str()).map_err(|e| Failure::Never(e.to_string()))?;
         headers.insert(metadata::PROXY, proxy);
         headers.insert(metadata::EPOCH, batch.epoch.into());
         headers.insert(metadata::SEQUENCE, batch.sequence.into());
@@ -211,14 +222,22 @@ impl<S: Source> Reporter<S> {
 
     /// The open connection, or a new one when the certificate has changed since.
     async fn client(&mut self) -> Result<MetricsServiceClient<Channel>, Failure> {
-        let identity = self.service.identity.as_ref().and_then(mesh_tls::IdentityWatch::current);
+        let identity = self
+            .service
+            .identity
+            .as_ref()
+            .and_then(mesh_tls::IdentityWatch::current);
         let serial = identity.as_ref().map(|i| i.serial.clone());
         if let Some(client) = &self.client
             && serial == self.presented
         {
             return Ok(client.clone());
         }
-        let channel = self.service.connect_as(identity.as_deref()).await.map_err(again)?;
+        let channel = self
+            .service
+            .connect_as(identity.as_deref())
+            .await
+            .map_err(again)?;
         let client = MetricsServiceClient::new(channel).max_encoding_message_size(otlp::MAX_MESSAGE_BYTES);
         self.client = Some(client.clone());
         self.presented = serial;

@@ -51,6 +51,11 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunEr
     // First of all, so that a signal at any later moment ends gracefully.
     let mut ending = Ending::new().map_err(RunError::Start)?;
     let config = Arc::new(config);
+    tracing::info!(
+        node = config.node.id,
+        version = env!("CARGO_PKG_VERSION"),
+        "starting"
+    );
     for ignored in &config.bootstrap.ignored {
         tracing::warn!(path = ignored.path, reason = ignored.reason, "has no effect");
     }
@@ -64,7 +69,11 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunEr
     .map_err(RunError::Start)?;
     let facts = Facts {
         runtime: runtime.clone(),
-        discovery: config.bootstrap.discovery.as_ref().map(|_| discovery::Shown::default()),
+        discovery: config
+            .bootstrap
+            .discovery
+            .as_ref()
+            .map(|_| discovery::Shown::default()),
         identity: identity.clone(),
         report: report::Shown::default(),
         health: Arc::new(Health::default()),
@@ -178,11 +187,10 @@ fn follow_identity(identity: Option<IdentityWatch>, runtime: Runtime) {
 }
 
 async fn listen(what: &'static str, address: SocketAddr, handler: Handler) -> Result<(), RunError> {
-    let listener = TcpListener::bind(address).await.map_err(|error| RunError::Bind {
-        what,
-        address,
-        error,
-    })?;
+    let listener =
+        TcpListener::bind(address)
+            .await
+            .map_err(|error| RunError::Bind { what, address, error })?;
     tokio::spawn(serve(listener, handler));
     Ok(())
 }

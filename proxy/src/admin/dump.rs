@@ -33,7 +33,9 @@ pub(super) fn config_dump(admin: &Admin, asked: &Asked) -> Answer {
             return Answer::json(&json!({ "configs": items }));
         }
     }
-    let known = configs.iter().any(|c| c.as_object().is_some_and(|o| o.contains_key(wanted)));
+    let known = configs
+        .iter()
+        .any(|c| c.as_object().is_some_and(|o| o.contains_key(wanted)));
     if known || wanted.starts_with("dynamic_") || wanted.starts_with("static_") {
         return Answer::json(&json!({}));
     }
@@ -60,7 +62,12 @@ fn dump(name: &str, fields: Vec<(&str, Value)>) -> Value {
 }
 
 fn dumps(admin: &Admin, descriptors: &Descriptors, endpoints: bool) -> Result<Vec<Value>, JsonError> {
-    let view = admin.facts.discovery.as_ref().map(|d| d.get()).unwrap_or_default();
+    let view = admin
+        .facts
+        .discovery
+        .as_ref()
+        .map(|d| d.get())
+        .unwrap_or_default();
     let started = timestamp(SystemTime::now() - admin.started.elapsed());
     let updated = view.applied_at.map_or_else(|| started.clone(), timestamp);
     let bootstrap = &admin.config.bootstrap;
@@ -99,8 +106,16 @@ fn dumps(admin: &Admin, descriptors: &Descriptors, endpoints: bool) -> Result<Ve
         ),
     ];
     if endpoints {
-        let values = held(descriptors, view.state.endpoints.values(), "endpoint_config", &updated)?;
-        all.push(dump("EndpointsConfigDump", vec![("dynamic_endpoint_configs", values)]));
+        let values = held(
+            descriptors,
+            view.state.endpoints.values(),
+            "endpoint_config",
+            &updated,
+        )?;
+        all.push(dump(
+            "EndpointsConfigDump",
+            vec![("dynamic_endpoint_configs", values)],
+        ));
     }
     all.push(dump(
         "ListenersConfigDump",
@@ -112,7 +127,10 @@ fn dumps(admin: &Admin, descriptors: &Descriptors, endpoints: bool) -> Result<Ve
     ));
     let routes = held(descriptors, view.state.routes.values(), "route_config", &updated)?;
     all.push(dump("RoutesConfigDump", vec![("dynamic_route_configs", routes)]));
-    all.push(dump("SecretsConfigDump", vec![("dynamic_active_secrets", secrets(admin))]));
+    all.push(dump(
+        "SecretsConfigDump",
+        vec![("dynamic_active_secrets", secrets(admin))],
+    ));
     Ok(all)
 }
 
@@ -249,7 +267,10 @@ fn certificate_details(der: &[u8]) -> Option<Value> {
         SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)
     };
     let validity = certificate.validity();
-    let (from, to) = (at(validity.not_before.timestamp()), at(validity.not_after.timestamp()));
+    let (from, to) = (
+        at(validity.not_before.timestamp()),
+        at(validity.not_after.timestamp()),
+    );
     let left = to.duration_since(SystemTime::now()).unwrap_or_default();
     let names: Vec<Value> = certificate
         .subject_alternative_name()
@@ -263,7 +284,11 @@ fn certificate_details(der: &[u8]) -> Option<Value> {
             _ => None,
         })
         .collect();
-    let serial: String = certificate.raw_serial().iter().map(|b| format!("{b:02x}")).collect();
+    let serial: String = certificate
+        .raw_serial()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     Some(json!({
         "path": "<inline>",
         "serial_number": serial,

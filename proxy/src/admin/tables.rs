@@ -205,7 +205,10 @@ fn statistics(admin: &Admin) -> BTreeMap<String, u64> {
     ]);
     if let Some(discovery) = &facts.discovery {
         let view = discovery.get();
-        all.insert("control_plane.connected_state".to_owned(), u64::from(view.connected));
+        all.insert(
+            "control_plane.connected_state".to_owned(),
+            u64::from(view.connected),
+        );
         for (kind, (accepted, refused)) in view.counts {
             use crate::discovery::state::Kind;
             let prefix = match kind {
@@ -219,13 +222,19 @@ fn statistics(admin: &Admin) -> BTreeMap<String, u64> {
         }
     }
     let clusters = clusters(admin);
-    all.insert("cluster_manager.active_clusters".to_owned(), clusters.len() as u64);
+    all.insert(
+        "cluster_manager.active_clusters".to_owned(),
+        clusters.len() as u64,
+    );
     for (name, (_, _, endpoints)) in clusters {
         let mut put = |what: &str, value: u64| all.insert(format!("cluster.{name}.{what}"), value);
         let sum = |of: fn(&EndpointState) -> u64| endpoints.iter().map(of).sum::<u64>();
         put("membership_total", endpoints.len() as u64);
         put("membership_healthy", sum(|e| u64::from(e.healthy && !e.ejected)));
-        put("outlier_detection.ejections_active", sum(|e| u64::from(e.ejected)));
+        put(
+            "outlier_detection.ejections_active",
+            sum(|e| u64::from(e.ejected)),
+        );
         put("upstream_cx_active", sum(|e| e.connections_active));
         put("upstream_cx_total", sum(|e| e.connections_total));
         put("upstream_cx_connect_fail", sum(|e| e.connections_failed));
@@ -245,10 +254,16 @@ pub(super) fn stats(admin: &Admin, filter: Option<&str>, as_json: bool) -> Answe
         }
     }
     if as_json {
-        let stats: Vec<Value> = all.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let stats: Vec<Value> = all
+            .iter()
+            .map(|(name, value)| json!({ "name": name, "value": value }))
+            .collect();
         return Answer::json(&json!({ "stats": stats }));
     }
-    let lines: String = all.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let lines: String = all
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\n"))
+        .collect();
     Answer::text(StatusCode::OK, lines)
 }
 

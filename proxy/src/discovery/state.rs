@@ -115,13 +115,7 @@ impl State {
 
     /// Stores one resource; also used to load a saved configuration.
     pub fn put(&mut self, kind: Kind, name: &str, version: &str, any: Arc<Any>) -> Result<(), Invalid> {
-        fn hold<T>(
-            into: &mut BTreeMap<String, Held<T>>,
-            name: &str,
-            version: &str,
-            any: Arc<Any>,
-            model: T,
-        ) {
+        fn hold<T>(into: &mut BTreeMap<String, Held<T>>, name: &str, version: &str, any: Arc<Any>, model: T) {
             let held = Held {
                 version: version.to_owned(),
                 any,
@@ -324,8 +318,10 @@ fn tables(source: &RouteSource) -> Vec<String> {
     match source {
         RouteSource::Inline(_) => Vec::new(),
         RouteSource::Named(name) => vec![name.clone()],
-        RouteSource::ByAuthorityPort { tables, fallback } => {
-            tables.values().chain(std::iter::once(fallback)).cloned().collect()
-        }
+        RouteSource::ByAuthorityPort { tables, fallback } => tables
+            .values()
+            .chain(std::iter::once(fallback))
+            .cloned()
+            .collect(),
     }
 }

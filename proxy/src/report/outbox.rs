@@ -124,7 +124,11 @@ impl Outbox {
     /// The batch with this number can never be taken: it is given up and counted.
     pub fn refused(&mut self, sequence: u64) {
         if let Some(batch) = self.numbered.take_if(|batch| batch.sequence == sequence) {
-            let requests = batch.windows.iter().flat_map(|w| &w.series).map(|(_, d)| d.requests);
+            let requests = batch
+                .windows
+                .iter()
+                .flat_map(|w| &w.series)
+                .map(|(_, d)| d.requests);
             self.dropped += requests.sum::<u64>();
         }
     }
@@ -180,7 +184,12 @@ mod tests {
     }
 
     fn requests(batch: &Batch) -> u64 {
-        batch.windows.iter().flat_map(|w| &w.series).map(|(_, d)| d.requests).sum()
+        batch
+            .windows
+            .iter()
+            .flat_map(|w| &w.series)
+            .map(|(_, d)| d.requests)
+            .sum()
     }
 
     #[test]
@@ -197,10 +206,17 @@ mod tests {
         assert_eq!(outbox.next(99).unwrap(), &first, "another's acknowledgement");
         outbox.acknowledged(1);
         let second = outbox.next(2).unwrap().clone();
-        assert_eq!((second.sequence, requests(&second), second.windows.len()), (2, 5, 1));
+        assert_eq!(
+            (second.sequence, requests(&second), second.windows.len()),
+            (2, 5, 1)
+        );
         outbox.acknowledged(2);
         assert!(outbox.is_empty());
-        assert_eq!(requests(outbox.last(3).unwrap()), 0, "the last one tells that nothing is missing");
+        assert_eq!(
+            requests(outbox.last(3).unwrap()),
+            0,
+            "the last one tells that nothing is missing"
+        );
     }
 
     #[test]
