@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::compile::{ChainEntry, Hello, ListenerEntry, Service, Sockets};
+use crate::runtime::NodeKind;
 use crate::secure::ProvenPeer;
 use crate::wire::{Stream, Wire};
 use crate::worker::{Desired, Drain, Registered, Worker};
@@ -145,7 +146,12 @@ async fn serve(
     let _ = socket.set_nodelay(true);
     let local = socket.local_addr().unwrap_or(entry.listener.address);
     let (hello, read) = if entry.needs_detection {
-        match crate::detect::detect(&mut socket, entry.listener.detection_timeout).await {
+        let edge = worker.node.kind == NodeKind::Edge;
+        let limit = entry
+            .listener
+            .detection_timeout
+            .or(edge.then_some(HANDSHAKE_LIMIT));
+        match crate::detect::detect(&mut socket, limit).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::debug!(listener = %entry.listener.name, %remote, %error, "nothing detected");

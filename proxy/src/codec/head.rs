@@ -566,26 +566,30 @@ pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|t| !t.is_empty())
 }
 
-/// Reads a response head: the number of bytes it takes, `None` when not complete. The error means that the
-/// upstream does not speak HTTP.
+/// The upstream does not speak HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an HTTP response")]
+pub struct NotHttp;
+
+/// Reads a response head: the number of bytes it takes, `None` when not complete.
 pub fn parse_response(
     input: &[u8],
     request_kind: Method,
     head_max: usize,
     out: &mut Response,
-) -> Result<Option<usize>, ()> {
+) -> Result<Option<usize>, NotHttp> {
     let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut slots) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if input.len() < head_max => return Ok(None),
-        _ => return Err(()),
+        _ => return Err(NotHttp),
     };
     out.fields.clear();
     out.status = parsed.code.unwrap_or(0);
     if !(100..=999).contains(&out.status) {
-        return Err(());
+        return Err(NotHttp);
     }
     let http_10 = parsed.version == Some(0);
     let mut reading = Reading::default();
@@ -596,12 +600,12 @@ pub fn parse_response(
             }
             _ => reading
                 .field(&mut out.fields, header.name.as_bytes(), header.value)
-                .map_err(|_| ())?,
+                .map_err(|_| NotHttp)?,
         }
     }
     reading
         .remove_named_by_connection(&mut out.fields)
-        .map_err(|_| ())?;
+        .map_err(|_| NotHttp)?;
     out.upgrade = reading.upgrade;
     out.keep_alive = if http_10 {
         reading.keep_alive && !reading.close
@@ -613,7 +617,7 @@ pub fn parse_response(
         || reading.lengths > 1
         || (reading.lengths == 1 && reading.bad_length)
     {
-        return Err(());
+        return Err(NotHttp);
     }
     let bodyless = request_kind == Method::Head || matches!(out.status, 100..=199 | 204 | 304);
     out.framing = if bodyless || (request_kind == Method::Connect && out.status / 100 == 2) {

@@ -1,6 +1,7 @@
 //! An HTTP/1 client: one request after another on one connection, driven by the connection's own task.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use crate::worker::{Connection, Drain};
 const IDLE_DEFAULT: Duration = Duration::from_secs(3600);
 /// A request head must be complete within this time at edges.
 const HEAD_LIMIT_EDGE: Duration = Duration::from_secs(10);
+/// A body that neither side moves for this long is given up at edges.
+const STALL_LIMIT_EDGE: Duration = Duration::from_secs(60);
 /// Input that may wait in memory while an answer is outstanding.
 const AHEAD_MAX: usize = 64 * 1024;
 /// An unread rest of a request body is read up to this, to save the connection.
@@ -57,6 +60,12 @@ fn head_limit(context: &Context) -> Option<Duration> {
     configured.or((context.worker.node.kind == NodeKind::Edge).then_some(HEAD_LIMIT_EDGE))
 }
 
+/// How long a body may stand still.
+fn stall_limit(context: &Context) -> Option<Duration> {
+    let configured = context.http.config.stream_idle_timeout;
+    configured.or(context.is_edge().then_some(STALL_LIMIT_EDGE))
+}
+
 /// Serves requests until the connection ends.
 pub(super) async fn serve(mut session: Session, accepted: Accepted) {
     let registered = accepted.registered;
@@ -86,6 +95,7 @@ pub(super) async fn serve(mut session: Session, accepted: Accepted) {
             }
         }
         connection.set_deadline(None);
+        side.stall = stall_limit(&call.context).map(|limit| (Rc::clone(connection), limit));
         side.incoming = Incoming::new(call.heads.request.framing);
         side.owes_continue = call.heads.request.expect_continue;
         let keep = crate::walk::walk(&mut call, &mut side).await;

@@ -1,12 +1,15 @@
 //! The two ends of an HTTP/1 exchange.
 
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use super::{DIRECT, Failure, HIGH_WATER, Next, Sink, Source, Wire};
 use crate::codec::chunked::{BodyReader, Step};
 use crate::codec::fields::Fields;
 use crate::codec::head::{Framing, Method, Response, parse_response};
 use crate::codec::write;
+use crate::worker::Connection;
 
 /// Largest response head.
 const RESPONSE_HEAD_MAX: usize = 128 * 1024;
@@ -148,6 +151,8 @@ pub(crate) struct ClientSide {
     pub(crate) outgoing: Outgoing,
     /// `100 Continue` is owed before the body is waited for.
     pub(crate) owes_continue: bool,
+    /// How long a body may stand still, with the timer that says so.
+    pub(crate) stall: Option<(Rc<Connection>, Duration)>,
 }
 
 impl ClientSide {
@@ -159,7 +164,20 @@ impl ClientSide {
             incoming: Incoming::default(),
             outgoing: Outgoing::default(),
             owes_continue: false,
+            stall: None,
         }
+    }
+
+    /// A client that neither sends nor reads for too long has left.
+    fn watch<T>(&self, cx: &Context<'_>, polled: Poll<Result<T, Failure>>) -> Poll<Result<T, Failure>> {
+        let Some((timer, limit)) = &self.stall else {
+            return polled;
+        };
+        if polled.is_pending() {
+            return timer.poll_deadline(cx).map(|()| Err(Failure::Closed));
+        }
+        timer.set_deadline(Some(Instant::now() + *limit));
+        polled
     }
 }
 
@@ -174,7 +192,8 @@ impl Source for ClientSide {
                 return Poll::Ready(Err(error.into()));
             }
         }
-        self.incoming.poll_next(&mut self.wire, cx)
+        let polled = self.incoming.poll_next(&mut self.wire, cx);
+        self.watch(cx, polled)
     }
     fn data(&self) -> &[u8] {
         self.incoming.data(&self.wire)
@@ -189,13 +208,18 @@ impl Source for ClientSide {
 
 impl Sink for ClientSide {
     fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Failure>> {
-        self.outgoing.poll_push(&mut self.wire, cx, data)
+        let polled = self.outgoing.poll_push(&mut self.wire, cx, data);
+        self.watch(cx, polled)
     }
     fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), Failure> {
         self.outgoing.finish(&mut self.wire, trailers)
     }
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.wire.poll_flush(cx).map_err(Failure::from)
+        if self.wire.is_flushed() {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = self.wire.poll_flush(cx).map_err(Failure::from);
+        self.watch(cx, polled)
     }
 }
 
@@ -253,7 +277,7 @@ impl ServerSide {
             if !self.wire.input().is_empty() {
                 self.answered = true;
                 let used = parse_response(self.wire.input(), kind, RESPONSE_HEAD_MAX, out)
-                    .map_err(|()| Failure::Protocol)?;
+                    .map_err(|_| Failure::Protocol)?;
                 if let Some(used) = used {
                     self.wire.consume(used);
                     if (100..200).contains(&out.status) && out.status != 101 {

@@ -21,7 +21,9 @@ pub fn write_value(template: &str, facts: &dyn FormatFacts, out: &mut Vec<u8>) {
         }
         // The argument may hold percent signs of its own (`%START_TIME(%s)%`).
         let end = match (token.find('%'), token.find('(')) {
-            (Some(percent), Some(open)) if open < percent => token.find(")%").map(|close| close + 1),
+            (Some(percent), Some(open)) if open < percent => token
+                .find(')')
+                .and_then(|close| Some(close + token.get(close..)?.find('%')?)),
             (percent, _) => percent,
         };
         let Some(end) = end else {
@@ -70,6 +72,7 @@ mod tests {
         check("100%%", "100%");
         check("%GONE%x", "x");
         check("%START_TIME(%s)%!", "<START_TIME:%s>!");
+        check("%REQ(a?b):3%!", "<REQ:a?b):3>!");
         check("50% off", "50% off");
         check("%REQ(x", "%REQ(x");
     }

@@ -199,3 +199,61 @@ fn headers_and_queries() {
         check(&rule, &with(&[]), expected);
     }
 }
+
+/// The literal reading of the rule: try every domain of every kind in the order of the documentation.
+fn literal(table: &RouteTable, host: &str) -> Option<usize> {
+    let host = host.to_ascii_lowercase();
+    let all = || {
+        table
+            .virtual_hosts
+            .iter()
+            .enumerate()
+            .flat_map(|(at, v)| v.domains.iter().map(move |d| (at, d)))
+    };
+    let exact = all().find(|(_, d)| matches!(d, Domain::Exact(n) if n.to_ascii_lowercase() == host));
+    let longest = |length: &dyn Fn(&Domain) -> Option<usize>| {
+        let most = all().filter_map(|(_, d)| length(d)).max()?;
+        all().find(|(_, d)| length(d) == Some(most))
+    };
+    let suffix = |d: &Domain| match d {
+        Domain::Suffix(s) => {
+            (host.len() > s.len() && host.ends_with(&s.to_ascii_lowercase())).then_some(s.len())
+        }
+        _ => None,
+    };
+    let prefix = |d: &Domain| match d {
+        Domain::Prefix(s) => {
+            (host.len() > s.len() && host.starts_with(&s.to_ascii_lowercase())).then_some(s.len())
+        }
+        _ => None,
+    };
+    exact
+        .or_else(|| longest(&suffix))
+        .or_else(|| longest(&prefix))
+        .or_else(|| all().find(|(_, d)| matches!(d, Domain::Any)))
+        .map(|(at, _)| at)
+}
+
+fn domain() -> impl proptest::strategy::Strategy<Value = Domain> {
+    use proptest::prelude::*;
+    prop_oneof![
+        Just(Domain::Any),
+        "[ab.]{1,4}".prop_map(Domain::Exact),
+        "\\.[ab.]{0,3}".prop_map(Domain::Suffix),
+        "[ab.]{0,3}\\.".prop_map(Domain::Prefix),
+    ]
+}
+
+proptest::proptest! {
+    #[test]
+    fn table_index_and_literal_reading_agree(
+        domains in proptest::collection::vec(proptest::collection::vec(domain(), 0..3), 0..5),
+        host in "[abA.]{0,6}",
+    ) {
+        let domains: Vec<&[Domain]> = domains.iter().map(Vec::as_slice).collect();
+        let table = table(&domains);
+        let expected = literal(&table, &host);
+        proptest::prop_assert_eq!(table.virtual_host(host.as_bytes()), expected);
+        proptest::prop_assert_eq!(HostIndex::new(&table).virtual_host(host.as_bytes()), expected);
+    }
+}
