@@ -2,7 +2,8 @@
 //!
 //! At most one response per type is on its way, so a slow proxy always gets the newest configuration next.
 //! Additions go clusters, endpoints, listeners, routes; each waits for the acknowledgement of those before it.
-//! Removals come last. A proxy that acknowledges late is waited for only until the gate opens, so that one which
+//! A proxy may refuse a whole response for one resource, so what was refused is sent again in halves until the
+//! bad ones stand alone. Removals come last. A proxy that acknowledges late is waited for only until the gate opens, so that one which
 //! acknowledges in its own order cannot block itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use mesh_xds::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
 use tokio::time::Instant;
 
-use crate::publish::{Kind, Published};
+use crate::publish::{Kind, Published, Resources};
 
 /// For how long the order of acknowledgements is waited for.
 pub(crate) const GATE: Duration = Duration::from_millis(500);
@@ -73,7 +74,10 @@ struct Subscription {
     missing: BTreeSet<String>,
     answered: bool,
     outstanding: Option<Outstanding>,
-    refused: Option<Refused>,
+    /// Parts of refused responses, by name and version, each to be sent by itself.
+    parts: Vec<BTreeMap<String, String>>,
+    /// Resources that were refused alone, by name.
+    refused: BTreeMap<String, Refused>,
 }
 
 #[derive(Debug)]
@@ -85,7 +89,7 @@ struct Outstanding {
 
 #[derive(Debug)]
 struct Refused {
-    versions: BTreeMap<String, String>,
+    version: String,
     reason: String,
 }
 
@@ -135,10 +139,7 @@ impl Session {
         let received = match &request.error_detail {
             Some(error) => {
                 let reason: String = error.message.chars().take(MAX_REASON).collect();
-                subscription.refused = Some(Refused {
-                    versions: outstanding.versions,
-                    reason: reason.clone(),
-                });
+                subscription.refuse(outstanding.versions, &reason);
                 if let Some(wanted) = &wanted {
                     subscription.forgive(wanted.of(kind));
                 }
@@ -184,14 +185,10 @@ impl Session {
     }
 
     pub(crate) fn state(&self) -> State {
-        let refused: Vec<&str> = self
-            .kinds
-            .values()
-            .filter_map(|s| s.refused.as_ref())
-            .map(|r| r.reason.as_str())
-            .collect();
-        if !refused.is_empty() {
-            return State::Refused(refused.join("; "));
+        let refused = self.kinds.values().flat_map(|s| s.refused.values());
+        let reasons: BTreeSet<&str> = refused.map(|r| r.reason.as_str()).collect();
+        if !reasons.is_empty() {
+            return State::Refused(reasons.into_iter().collect::<Vec<_>>().join("; "));
         }
         let Some(wanted) = &self.wanted else {
             return State::Stale;
@@ -241,10 +238,11 @@ impl Session {
             return None;
         }
         let published = wanted.published.of(kind);
+        let part = subscription.next_part(published);
+        let in_part = |name: &String| part.as_ref().is_none_or(|part| part.contains_key(name));
         let resources: Vec<Resource> = published
             .iter()
-            .filter(|(name, _)| subscription.wildcard || subscription.names.contains(*name))
-            .filter(|(name, versioned)| subscription.has.get(*name) != Some(&versioned.version))
+            .filter(|(name, versioned)| subscription.lacks(name, &versioned.version) && in_part(name))
             .map(|(name, versioned)| Resource {
                 name: name.clone(),
                 version: versioned.version.clone(),
@@ -357,23 +355,58 @@ impl Subscription {
         }
     }
 
-    /// A refusal counts while one of the refused versions is still wanted.
-    fn forgive(&mut self, published: &crate::publish::Resources) {
-        let wanted = |(name, version): (&String, &String)| {
-            published
-                .get(name)
-                .is_some_and(|versioned| versioned.version == *version)
-        };
-        if self
-            .refused
-            .as_ref()
-            .is_some_and(|r| !r.versions.iter().any(wanted))
-        {
-            self.refused = None;
-        }
+    fn lacks(&self, name: &String, version: &String) -> bool {
+        (self.wildcard || self.names.contains(name)) && self.has.get(name) != Some(version)
     }
 
-    fn is_current(&self, published: &crate::publish::Resources) -> bool {
+    /// The next part of what was refused that is still wanted and missing.
+    fn next_part(&mut self, published: &Resources) -> Option<BTreeMap<String, String>> {
+        while let Some(mut part) = self.parts.pop() {
+            part.retain(|name, version| {
+                published
+                    .get(name)
+                    .is_some_and(|wanted| wanted.version == *version)
+                    && self.lacks(name, version)
+            });
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
+        None
+    }
+
+    /// A resource that was refused alone is bad; of several, any may be.
+    fn refuse(&mut self, mut versions: BTreeMap<String, String>, reason: &str) {
+        if versions.len() < 2 {
+            for (name, version) in versions {
+                let reason = reason.to_owned();
+                self.refused.insert(name, Refused { version, reason });
+            }
+            return;
+        }
+        for name in versions.keys() {
+            self.has.remove(name);
+        }
+        let middle = versions
+            .keys()
+            .nth(versions.len() / 2)
+            .cloned()
+            .unwrap_or_default();
+        let second = versions.split_off(&middle);
+        self.parts.push(second);
+        self.parts.push(versions);
+    }
+
+    /// A refusal counts while the refused version is still wanted.
+    fn forgive(&mut self, published: &Resources) {
+        self.refused.retain(|name, refused| {
+            published
+                .get(name)
+                .is_some_and(|wanted| wanted.version == refused.version)
+        });
+    }
+
+    fn is_current(&self, published: &Resources) -> bool {
         let subscribed = |name: &String| self.wildcard || self.names.contains(name);
         published
             .iter()

@@ -217,6 +217,38 @@ fn a_refused_version_is_not_sent_again_and_a_better_one_heals() {
 }
 
 #[test]
+fn one_bad_resource_harms_only_itself() {
+    let mut s = running();
+    let clusters = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "bad"), ("e", "1")];
+    s.want(&[
+        (C, &clusters),
+        (E, &[("a", "1")]),
+        (L, &[("l", "1")]),
+        (R, &[("80", "1")]),
+    ]);
+    let response = s.sent("cds b=1 c=1 d=bad e=1");
+    s.answer(&response, Some("d"));
+    s.takes("cds b=1 c=1");
+    let response = s.sent("cds d=bad e=1");
+    s.answer(&response, Some("d"));
+    let response = s.sent("cds d=bad");
+    s.answer(&response, Some("d"));
+    s.takes("cds e=1");
+    s.idle();
+    assert_eq!(s.session.state(), State::Refused("d".into()));
+    let healed = clusters.map(|(name, _)| (name, "1"));
+    s.want(&[
+        (C, &healed),
+        (E, &[("a", "1")]),
+        (L, &[("l", "1")]),
+        (R, &[("80", "1")]),
+    ]);
+    s.takes("cds d=1");
+    s.idle();
+    assert_eq!(s.session.state(), State::Synced);
+}
+
+#[test]
 fn a_reconnecting_proxy_gets_only_what_differs() {
     let mut s = Script::new();
     s.want(&[(C, &[("a", "1"), ("b", "2")]), (L, &[("l", "1")])]);
