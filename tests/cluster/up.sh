@@ -2,6 +2,7 @@
 # Starts etcd and kube-apiserver (no node, no controllers) in FOLDER on loopback ports, loads Istio's CRDs, and prints
 # the kubeconfig's path. Usage: up.sh FOLDER ETCD_PORT ETCD_PEER_PORT API_PORT. The two pids are in FOLDER/*.pid.
 set -eu
+HERE=$(cd "$(dirname "$0")" && pwd)
 W=$1 ETCD=$2 PEER=$3 API=$4
 B=${SIGHTLINE_CLUSTER:-$HOME/.cache/sightline/cluster}/bin
 for f in etcd kube-apiserver istio-crds.yaml; do
@@ -30,6 +31,8 @@ contexts: [{name: c, context: {cluster: c, user: u}}]
 current-context: c
 C
 printf %s "$TOKEN" > token
+# Who starts this may be killed: then everything here ends, too.
+nohup bash -c "while kill -0 $PPID 2>/dev/null && [ -d '$W' ]; do sleep 1; done; '$HERE/down.sh' '$W'" > /dev/null 2>&1 &
 start() { n=$1; shift; nohup "$@" > "$n.log" 2>&1 & echo $! > "$n.pid"; }
 start etcd "$B/etcd" --data-dir "$W/etcd" --listen-client-urls "http://127.0.0.1:$ETCD" --advertise-client-urls "http://127.0.0.1:$ETCD" \
   --listen-peer-urls "http://127.0.0.1:$PEER" --initial-advertise-peer-urls "http://127.0.0.1:$PEER" --initial-cluster "default=http://127.0.0.1:$PEER" --unsafe-no-fsync

@@ -106,7 +106,7 @@ async fn still_there(app: &App, claims: &Claims) -> Result<Result<(), String>, R
         name: bound.serviceaccount.name.clone(),
     };
     let found = app.store.get(&account).await?;
-    if !found.is_some_and(|o| meta(&o, "uid") == bound.serviceaccount.uid) {
+    if found.is_none_or(|o| meta(&o, "uid") != bound.serviceaccount.uid) {
         return Ok(Err(
             "invalid bearer token, service account token has been invalidated".into(),
         ));
@@ -118,7 +118,7 @@ async fn still_there(app: &App, claims: &Claims) -> Result<Result<(), String>, R
             name: pod.name.clone(),
         };
         let found = app.store.get(&key).await?;
-        if !found.is_some_and(|o| meta(&o, "uid") == pod.uid) {
+        if found.is_none_or(|o| meta(&o, "uid") != pod.uid) {
             return Ok(Err(
                 "invalid bearer token, service account token has been invalidated".into(),
             ));

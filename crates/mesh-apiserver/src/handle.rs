@@ -13,7 +13,7 @@ use crate::authorize::{Attributes, denial};
 use crate::reply::{Accept, Body, plain, refuse, respond};
 use crate::request::{Params, Route, Target, route, verb};
 use crate::status::Refusal;
-use crate::{discovery, openapi, read, review, watch, write};
+use crate::{delete, discovery, openapi, read, review, watch, write};
 
 /// The largest body taken.
 pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -104,7 +104,18 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Result<Response<Bo
     };
     let method = request.method().clone();
     let body = collect(request).await?;
-    dispatch(&method, Call { body, ..call }).await
+    let call = Call { body, ..call };
+    if matches!(method, Method::GET | Method::HEAD) {
+        return dispatch(&method, call).await;
+    }
+    // A write goes on to its end when the client leaves: half way it would leave the store in doubt.
+    match tokio::spawn(async move { dispatch(&method, call).await }).await {
+        Ok(result) => result,
+        Err(error) => {
+            tracing::error!(%error, "a request failed");
+            Err(Refusal::internal("the request could not be finished"))
+        }
+    }
 }
 
 async fn collect(request: Request<Incoming>) -> Result<Bytes, Refusal> {
@@ -235,9 +246,9 @@ async fn dispatch(method: &Method, call: Call) -> Result<Response<Body>, Refusal
                 false => write::create(call).await,
             }
         }
-        ("delete", None) => write::delete(call).await,
+        ("delete", None) => delete::delete(call).await,
         ("deletecollection", None) if call.target.resource.verbs().contains(&"deletecollection") => {
-            write::delete_collection(call).await
+            delete::delete_collection(call).await
         }
         _ => Err(Refusal::method_not_allowed()),
     }

@@ -5,7 +5,7 @@
 //! its own request happens here (defaults, cluster addresses, the emptying of a deleted namespace).
 //!
 //! A request's way: [`server`] accepts and limits, [`handle`] authenticates, authorises and dispatches,
-//! [`read`], [`watch`], [`write`] and [`review`] answer from the [`store`]; [`kind`] holds what the core kinds
+//! [`read`], [`watch`], [`write`], [`delete`] and [`review`] answer from the [`store`]; [`kind`] holds what the core kinds
 //! do on their own, [`admission`] what Istio's webhook would refuse.
 
 mod admission;
@@ -13,6 +13,7 @@ mod authenticate;
 mod authorize;
 mod bootstrap;
 mod decode;
+mod delete;
 mod discovery;
 mod fields;
 mod folder;

@@ -255,7 +255,8 @@ fn expired_token(after: &(String, String)) -> Refusal {
     refusal
 }
 
-fn many(call: &Call, items: Vec<Value>, metadata: Map<String, Value>) -> Response<Body> {
+/// Objects as a list in the wanted form.
+pub(crate) fn many(call: &Call, items: Vec<Value>, metadata: Map<String, Value>) -> Response<Body> {
     let resource = call.target.resource;
     let version = &call.target.version;
     let items: Vec<Value> = items

@@ -168,7 +168,7 @@ const fn review(
     }
 }
 
-const CORE: &[Resource] = &[
+static CORE: [Resource; 20] = [
     Resource {
         short_names: &["cm"],
         ..core(
@@ -376,23 +376,9 @@ pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<&'static 
 
 /// The resource of a core kind.
 pub(crate) fn of(core: Core) -> &'static Resource {
-    static INDEX: LazyLock<Vec<(Core, &'static Resource)>> =
-        LazyLock::new(|| ALL.iter().filter_map(|r| r.core().map(|c| (c, r))).collect());
-    // The table above has a row for each core kind; the first row is never reached.
-    INDEX
-        .iter()
-        .find(|(c, _)| *c == core)
-        .map_or_else(|| &CORE_FALLBACK, |(_, r)| *r)
+    // The table has a row for each; its first row is the answer that is never given.
+    CORE.iter().find(|r| r.core() == Some(core)).unwrap_or(&CORE[0])
 }
-
-static CORE_FALLBACK: Resource = core(
-    Core::ConfigMap,
-    "",
-    "ConfigMap",
-    "configmaps",
-    "configmap",
-    "/configmaps",
-);
 
 /// Groups other than the core one with their versions, preferred first, in the order of discovery.
 pub(crate) fn groups() -> &'static BTreeMap<&'static str, Vec<&'static str>> {

@@ -15,7 +15,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::folder::Folder;
-use crate::store::Store;
+use crate::object::meta;
+use crate::registry::{Core, of};
+use crate::store::{Key, Store};
 use crate::{App, Config, Error, bootstrap, pki, token};
 
 /// How long a client has for the TLS handshake and for a request's head.
@@ -24,6 +26,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const STREAMS: u32 = 250;
 /// How long open requests have at the end.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long events are kept.
+const EVENTS_KEPT: Duration = Duration::from_secs(3600);
 /// Between compactions.
 const COMPACTION: Duration = Duration::from_secs(60);
 
@@ -216,6 +220,25 @@ async fn serve(
     }
 }
 
+/// Events go after an hour, as on a cluster.
+async fn forget_events(app: &App) -> Result<(), crate::StoreError> {
+    let resource = of(Core::Event).storage;
+    let oldest = jiff::Timestamp::now() - EVENTS_KEPT;
+    let mut tx = app.store.begin().await?;
+    for event in tx.list(resource, None).await? {
+        let made = meta(&event, "creationTimestamp").parse::<jiff::Timestamp>();
+        if made.is_ok_and(|made| made < oldest) {
+            let key = Key {
+                resource,
+                namespace: meta(&event, "namespace").to_owned(),
+                name: meta(&event, "name").to_owned(),
+            };
+            tx.remove(&key, event).await?;
+        }
+    }
+    tx.commit().await
+}
+
 async fn compact(app: Arc<App>, history: Duration, revisions: i64) {
     loop {
         tokio::select! {
@@ -230,6 +253,9 @@ async fn compact(app: Arc<App>, history: Duration, revisions: i64) {
         };
         if let Err(error) = result.await {
             tracing::warn!(%error, "compaction failed; tried again in a minute");
+        }
+        if let Err(error) = forget_events(&app).await {
+            tracing::warn!(%error, "old events could not be removed; tried again in a minute");
         }
     }
 }

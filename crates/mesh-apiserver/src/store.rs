@@ -3,6 +3,8 @@
 //! Every write adds a row; the row's number is the object's `resourceVersion`. A watch replays rows after a
 //! revision and then follows the broadcast of new ones, so the table is object store and event log in one.
 
+mod transaction;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +17,9 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{Connection, Row};
-use tokio::sync::{Mutex, MutexGuard, broadcast};
+use tokio::sync::{Mutex, broadcast};
+
+pub(crate) use self::transaction::Transaction;
 
 /// How many changes a slow watcher may be behind before it has to read them from the table again.
 const BROADCAST: usize = 4096;
@@ -208,7 +212,11 @@ impl Store {
         // A transaction whose future was dropped half way left its work open: it never happened.
         let _ = sqlx::raw_sql("ROLLBACK").execute(&mut *writer).await;
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *writer).await?;
-        let next = self.revision() + 1;
+        let newest: i64 = sqlx::query("SELECT COALESCE(MAX(rv), 0) FROM revision")
+            .fetch_one(&mut *writer)
+            .await?
+            .try_get(0)?;
+        let next = self.revision().max(newest) + 1;
         Ok(Transaction {
             store: self,
             writer,
@@ -359,115 +367,4 @@ impl Snapshot<'_> {
 
 fn body(row: &SqliteRow) -> Result<Value, StoreError> {
     Ok(serde_json::from_str(row.try_get("body")?)?)
-}
-
-/// An open write transaction: reads see its own writes; dropping it undoes them.
-pub(crate) struct Transaction<'a> {
-    store: &'a Store,
-    writer: MutexGuard<'a, SqliteConnection>,
-    next: i64,
-    changes: Vec<Change>,
-}
-
-impl Transaction<'_> {
-    /// The newest state of one object.
-    pub(crate) async fn get(&mut self, key: &Key) -> Result<Option<Value>, StoreError> {
-        let row = sqlx::query(GET)
-            .bind(key.resource)
-            .bind(&key.namespace)
-            .bind(&key.name)
-            .fetch_optional(&mut *self.writer)
-            .await?;
-        row.map(|row| body(&row)).transpose()
-    }
-
-    /// All newest objects of a resource, in a namespace or everywhere.
-    pub(crate) async fn list(
-        &mut self,
-        resource: &str,
-        namespace: Option<&str>,
-    ) -> Result<Vec<Value>, StoreError> {
-        let rows = sqlx::query(LIST_CURRENT)
-            .bind(resource)
-            .bind(namespace)
-            .bind(None::<&str>)
-            .bind("")
-            .bind("")
-            .bind(-1)
-            .bind(i64::MAX)
-            .fetch_all(&mut *self.writer)
-            .await?;
-        rows.iter().map(body).collect()
-    }
-
-    /// Writes an object's new state and returns it with its resourceVersion.
-    pub(crate) async fn put(&mut self, key: &Key, object: Value) -> Result<Value, StoreError> {
-        self.write(key, object, false).await
-    }
-
-    /// Removes an object; `object` is its last state.
-    pub(crate) async fn remove(&mut self, key: &Key, object: Value) -> Result<Value, StoreError> {
-        self.write(key, object, true).await
-    }
-
-    async fn write(&mut self, key: &Key, mut object: Value, deleted: bool) -> Result<Value, StoreError> {
-        let previous = self.get(key).await?;
-        let revision = self.next;
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("resourceVersion".into(), Value::String(revision.to_string()));
-        }
-        sqlx::query("UPDATE revision SET current = 0 WHERE resource = ?1 AND namespace = ?2 AND name = ?3 AND current = 1")
-            .bind(key.resource)
-            .bind(&key.namespace)
-            .bind(&key.name)
-            .execute(&mut *self.writer)
-            .await?;
-        sqlx::query(
-            "INSERT INTO revision (rv, resource, namespace, name, deleted, current, written, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7)",
-        )
-        .bind(revision)
-        .bind(key.resource)
-        .bind(&key.namespace)
-        .bind(&key.name)
-        .bind(deleted)
-        .bind(jiff::Timestamp::now().as_millisecond())
-        .bind(object.to_string())
-        .execute(&mut *self.writer)
-        .await?;
-        self.next += 1;
-        self.changes.push(Change {
-            revision,
-            resource: Arc::from(key.resource),
-            namespace: Arc::from(key.namespace.as_str()),
-            deleted,
-            object: Arc::new(object.clone()),
-            previous: previous.map(Arc::new),
-        });
-        Ok(object)
-    }
-
-    /// Makes the writes durable and tells the watchers.
-    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
-        if let Err(error) = sqlx::raw_sql("COMMIT").execute(&mut *self.writer).await {
-            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut *self.writer).await;
-            return Err(error.into());
-        }
-        self.store.revision.store(self.next - 1, Ordering::Release);
-        for change in self.changes {
-            self.store
-                .last
-                .lock()
-                .insert(Arc::clone(&change.resource), change.revision);
-            // No receiver is no error: nobody watches.
-            let _ = self.store.changes.send(Arc::new(change));
-        }
-        Ok(())
-    }
-
-    /// Undoes everything (a dry run).
-    pub(crate) async fn rollback(mut self) -> Result<(), StoreError> {
-        sqlx::raw_sql("ROLLBACK").execute(&mut *self.writer).await?;
-        Ok(())
-    }
 }

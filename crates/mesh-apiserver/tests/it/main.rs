@@ -6,4 +6,5 @@ mod client;
 mod conformance;
 mod folder;
 mod kubectl;
+mod load;
 mod real;
