@@ -5,11 +5,13 @@ use mesh_crd::networking::destination_rule::{
 };
 use mesh_crd::networking::{DestinationRule, labels_match};
 use mesh_crd::problem::{Severity, code};
+use mesh_crd::security::MutualTlsMode;
 use mesh_crd::{ObjectKey, Problem, Resource};
 
 use super::references::Place;
 use crate::World;
 use crate::index::Index;
+use crate::peer::PeerModes;
 use crate::problem::Findings;
 use crate::registry::{MeshService, Source};
 
@@ -43,6 +45,9 @@ pub(super) fn check(
     }
     if let Some(policy) = &r.spec.traffic_policy {
         traffic_policy(key, "spec.trafficPolicy", policy, service, findings);
+        if let (Some(tls), Some(service)) = (&policy.tls, service) {
+            tls_against_servers(world, index, key, tls, service, findings);
+        }
     }
     for (i, subset) in r.spec.subsets.iter().enumerate() {
         let field = format!("spec.subsets[{i}]");
@@ -69,6 +74,50 @@ pub(super) fn check(
                 ),
             );
         }
+    }
+}
+
+/// A mode that the servers refuse: every request then fails with 503.
+fn tls_against_servers(
+    world: &World,
+    index: &Index,
+    key: &ObjectKey,
+    tls: &ClientTls,
+    service: &MeshService,
+    findings: &mut Findings,
+) {
+    if !service.internal || service.source != Source::Known {
+        return;
+    }
+    let refused = service.ports.iter().flat_map(|p| &p.endpoints).find_map(|e| {
+        let takes_mesh_tls = e.tls_mode;
+        let mode = PeerModes::of(world, index, &e.namespace, &e.labels).at(e.address.port());
+        match (tls.mode, mode) {
+            (ClientTlsMode::IstioMutual, _) if !takes_mesh_tls => Some("has no sidecar that takes mesh TLS"),
+            (ClientTlsMode::IstioMutual, MutualTlsMode::Disable) => {
+                Some("takes plaintext only (PeerAuthentication DISABLE)")
+            }
+            (
+                ClientTlsMode::Disable | ClientTlsMode::Simple | ClientTlsMode::Mutual,
+                MutualTlsMode::Strict,
+            ) if takes_mesh_tls => Some("takes mesh TLS only (PeerAuthentication STRICT)"),
+            (ClientTlsMode::Simple | ClientTlsMode::Mutual, _) if takes_mesh_tls => {
+                Some("takes mesh TLS and plaintext, no other TLS")
+            }
+            _ => None,
+        }
+    });
+    if let Some(reason) = refused {
+        findings.add(
+            key,
+            Problem::new(
+                code::MTLS_POLICY_CONFLICT,
+                Severity::Error,
+                "spec.trafficPolicy.tls.mode",
+                format!("an endpoint of {} {reason}: requests to it fail", service.host),
+                "remove tls to let the mesh choose, or change the PeerAuthentication",
+            ),
+        );
     }
 }
 

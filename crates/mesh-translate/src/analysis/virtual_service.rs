@@ -35,6 +35,19 @@ pub(super) fn check(
         destinations(&place, &field, route, findings);
         swallowed(&place, &field, &r.spec.http, i, findings);
         for (j, condition) in route.matches.iter().enumerate() {
+            for (kind, map) in [
+                ("headers", &condition.headers),
+                ("withoutHeaders", &condition.without_headers),
+            ] {
+                if let Some(name) = map.keys().find(|n| n.starts_with('@')) {
+                    findings.unsupported(
+                        key,
+                        format!("{field}.match[{j}].{kind}[{name}]"),
+                        "routing by JWT claims is not supported yet; the rule never applies",
+                        "remove the condition",
+                    );
+                }
+            }
             let named = bound::gateways(&condition.gateways, &key.namespace);
             if !condition.gateways.is_empty()
                 && !r.spec.hosts.is_empty()

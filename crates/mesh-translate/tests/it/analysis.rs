@@ -230,7 +230,10 @@ fn destination_rules() {
     );
     check(
         &[&rule("{host: web, trafficPolicy: {tls: {mode: SIMPLE}}}")],
-        &["DestinationRule dr: IST0128 spec.trafficPolicy.tls.caCertificates"],
+        &[
+            "DestinationRule dr: IST0128 spec.trafficPolicy.tls.caCertificates",
+            "DestinationRule dr: IST0113 spec.trafficPolicy.tls.mode",
+        ],
     );
     check(
         &[&rule(
@@ -238,6 +241,26 @@ fn destination_rules() {
         )],
         &["DestinationRule dr: SL0003 spec.trafficPolicy.portLevelSettings[0].port.number"],
     );
+}
+
+#[test]
+fn tls_modes_that_servers_refuse() {
+    let rule = |mode: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: dr, namespace: app}}\nspec: {{host: web, trafficPolicy: {{tls: {{mode: {mode}}}}}}}"
+        )
+    };
+    let policy = |mode: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: p, namespace: app}}\nspec: {{mtls: {{mode: {mode}}}}}"
+        )
+    };
+    let conflict = ["DestinationRule dr: IST0113 spec.trafficPolicy.tls.mode"];
+    check(&[&rule("DISABLE")], &[]);
+    check(&[&rule("DISABLE"), &policy("PERMISSIVE")], &[]);
+    check(&[&rule("DISABLE"), &policy("STRICT")], &conflict);
+    // One of the endpoints has no sidecar.
+    check(&[&rule("ISTIO_MUTUAL")], &conflict);
 }
 
 #[test]
