@@ -133,10 +133,7 @@ impl<S: Source> Reporter<S> {
 
     async fn finish(&mut self) {
         self.collect();
-        loop {
-            let Some(batch) = self.outbox.next(unix_ms()).cloned() else {
-                break;
-            };
+        while let Some(batch) = self.outbox.next(unix_ms()).cloned() {
             if !self.send(&batch, false).await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -237,7 +237,8 @@ fn parse_request(pem: &str, id: &SpiffeId) -> Result<CertificateSigningRequestPa
     .any(|a| algorithm == a);
     // A PKCS#1 RSA key of 2048 bits is 270 bytes long.
     let rsa_long_enough = rcgen::PublicKeyData::der_bytes(&request.public_key).len() >= 268;
-    if !ecdsa && !(rsa && rsa_long_enough) {
+    let accepted = ecdsa || (rsa && rsa_long_enough);
+    if !accepted {
         return Err(Error::Request(
             "its key must be ECDSA P-256 or P-384, or RSA of at least 2048 bits".into(),
         ));

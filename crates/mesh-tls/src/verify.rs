@@ -185,10 +185,6 @@ impl PeerVerifier {
 }
 
 /// Maps to the error that makes rustls send the fitting alert.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "used as a function in map_err, which passes the error by value"
-)]
 fn refused(error: webpki::Error) -> rustls::Error {
     use webpki::Error as W;
     let reason = match &error {

@@ -117,7 +117,7 @@ async fn control_plane() -> (u16, mpsc::Receiver<Session>) {
 }
 
 /// Records what it is given; refuses clusters named `refuse-me`.
-struct Recorder(mpsc::UnboundedSender<Arc<Snapshot>>);
+struct Recorder(mpsc::Sender<Arc<Snapshot>>);
 
 impl Target for Recorder {
     fn apply(&self, snapshot: Arc<Snapshot>) -> Result<(), Vec<Refused>> {
@@ -127,7 +127,7 @@ impl Target for Recorder {
                 reason: "as its name says".into(),
             }]);
         }
-        self.0.send(snapshot).unwrap();
+        self.0.try_send(snapshot).unwrap();
         Ok(())
     }
 }
@@ -135,8 +135,8 @@ impl Target for Recorder {
 fn client(
     port: u16,
     state_dir: Option<&std::path::Path>,
-) -> (Client<Recorder>, mpsc::UnboundedReceiver<Arc<Snapshot>>, Shown) {
-    let (sender, applied) = mpsc::unbounded_channel();
+) -> (Client<Recorder>, mpsc::Receiver<Arc<Snapshot>>, Shown) {
+    let (sender, applied) = mpsc::channel(64);
     let node = Node {
         id: "sidecar~127.0.0.2~a.b~b.svc.cluster.local".into(),
         ..Node::default()
@@ -255,10 +255,7 @@ fn routes(status: u16) -> Any {
 }
 
 /// Plays the first push; answers the snapshot that it makes.
-async fn first_push(
-    session: &mut Session,
-    applied: &mut mpsc::UnboundedReceiver<Arc<Snapshot>>,
-) -> Arc<Snapshot> {
+async fn first_push(session: &mut Session, applied: &mut mpsc::Receiver<Arc<Snapshot>>) -> Arc<Snapshot> {
     let first = session.request().await;
     assert_eq!(first.type_url, TYPE_CLUSTER);
     assert!(first.node.is_some_and(|n| n.id.starts_with("sidecar~")));

@@ -178,7 +178,7 @@ fn http_options(from: &envoy::Cluster, path: &Path<'_>) -> Result<HttpOptions, I
     } else {
         UpstreamProtocol::Unspecified
     };
-    let mut common = from.common_http_protocol_options.clone();
+    let mut common = from.common_http_protocol_options;
     if let Some(any) = from.typed_extension_protocol_options.get(name::HTTP_OPTIONS) {
         let path = path.key("typed_extension_protocol_options", name::HTTP_OPTIONS);
         let said: pb::upstream_http::HttpProtocolOptions = unpack(any, &path)?;

@@ -27,7 +27,7 @@ pub(super) fn connection_manager(
         (_, name) => Some(name.to_owned()),
     };
     let use_remote_address = flag(from.use_remote_address.as_ref(), false);
-    let common = from.common_http_protocol_options.clone().unwrap_or_default();
+    let common = from.common_http_protocol_options.unwrap_or_default();
     Ok(HttpConnection {
         stat_prefix: from.stat_prefix.clone(),
         routes: routes(from, path)?,

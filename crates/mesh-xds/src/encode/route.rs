@@ -239,8 +239,10 @@ fn cluster_weight(from: &WeightedDestination) -> weighted_cluster::ClusterWeight
     }
 }
 
+type RetryFlag = fn(&mut RetryOn) -> &mut bool;
+
 /// Envoy's names of the retry conditions, with the flag that each sets.
-pub(crate) const RETRY_ON: &[(&str, fn(&mut RetryOn) -> &mut bool)] = &[
+pub(crate) const RETRY_ON: &[(&str, RetryFlag)] = &[
     ("connect-failure", |r| &mut r.connect_failure),
     ("refused-stream", |r| &mut r.refused_stream),
     ("reset", |r| &mut r.reset),
