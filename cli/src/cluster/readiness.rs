@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use kube::Client;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::cluster::registration::set_status;
+use crate::cluster::registration::{set_status, write_pod};
 use crate::cluster::workload::Registered;
+use crate::failure::Failure;
 use crate::fetch;
 
 /// Time between probes while a workload is ready, and while it is not.
@@ -19,28 +22,57 @@ const WHILE_NOT: Duration = Duration::from_millis(50);
 /// Path of a proxy's readiness.
 const READY_PATH: &str = "/healthz/ready";
 
+/// How often it is checked that the pod is still there.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// Pause after a failed write.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Probes a workload until the runtime ends, and writes each change to its pod.
 pub(crate) fn watch(client: Client, entry: Arc<Registered>) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         // Registration wrote "not ready".
         let mut written = false;
+        let mut checked = Instant::now();
         loop {
             let ready = probe(&entry).await;
+            if written && checked.elapsed() >= CHECK {
+                checked = Instant::now();
+                written = !is_deleted(&client, &entry).await;
+            }
+            let mut pause = if ready { WHILE_READY } else { WHILE_NOT };
             if ready != written {
-                match set_status(&client, &entry, ready).await {
+                match write(&client, &entry, ready).await {
                     Ok(()) => {
                         tracing::info!(pod = entry.pod, ready, "readiness changed");
                         written = ready;
                         sender.send_replace(ready);
                     }
-                    Err(failure) => tracing::warn!("{}", failure.chain()),
+                    Err(failure) => {
+                        tracing::warn!("{}", failure.chain());
+                        pause = RETRY;
+                    }
                 }
             }
-            tokio::time::sleep(if ready && written { WHILE_READY } else { WHILE_NOT }).await;
+            tokio::time::sleep(pause).await;
         }
     });
     receiver
+}
+
+/// A pod that somebody deleted while its processes run is registered again.
+async fn write(client: &Client, entry: &Registered, ready: bool) -> Result<(), Failure> {
+    if set_status(client, entry, ready).await.is_ok() {
+        return Ok(());
+    }
+    write_pod(client, entry).await?;
+    set_status(client, entry, ready).await
+}
+
+async fn is_deleted(client: &Client, entry: &Registered) -> bool {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &entry.workload.namespace);
+    matches!(pods.get_opt(&entry.pod).await, Ok(None))
 }
 
 async fn probe(entry: &Registered) -> bool {

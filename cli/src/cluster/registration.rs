@@ -48,9 +48,10 @@ pub(crate) async fn register(
         let entry = Registered {
             workload: workload.clone(),
             pod,
+            number,
             addresses: base.workload(number),
         };
-        write_pod(client, &entry, number).await?;
+        write_pod(client, &entry).await?;
         registered.push(entry);
     }
     Ok(registered)
@@ -123,10 +124,11 @@ fn pod_name(workload: &str) -> String {
     format!("{workload}-{suffix}")
 }
 
-async fn write_pod(client: &Client, entry: &Registered, number: u8) -> Result<(), Failure> {
+/// Makes the pod what it should be, not ready, whether it is there or not.
+pub(crate) async fn write_pod(client: &Client, entry: &Registered) -> Result<(), Failure> {
     let what = || format!("cannot register workload {}", entry.workload.name);
     let pods: Api<Pod> = Api::namespaced(client.clone(), &entry.workload.namespace);
-    let pod = pod(entry, number);
+    let pod = pod(entry);
     if pods.get_opt(&entry.pod).await.tried(what)?.is_none() {
         pods.create(&PostParams::default(), &pod).await.tried(what)?;
     } else {
@@ -139,7 +141,7 @@ async fn write_pod(client: &Client, entry: &Registered, number: u8) -> Result<()
     set_status(client, entry, false).await
 }
 
-fn pod(entry: &Registered, number: u8) -> Pod {
+fn pod(entry: &Registered) -> Pod {
     let Workload {
         name,
         app,
@@ -179,7 +181,7 @@ fn pod(entry: &Registered, number: u8) -> Pod {
             labels: Some(labels),
             annotations: Some(BTreeMap::from([(
                 NUMBER_ANNOTATION.to_owned(),
-                number.to_string(),
+                entry.number.to_string(),
             )])),
             ..ObjectMeta::default()
         },
@@ -266,7 +268,7 @@ mod tests {
         let known = (1..FIRST_RESERVED)
             .map(|number| {
                 (
-                    key(&number.to_string()),
+                    key(&entry.number.to_string()),
                     Known {
                         pod: String::new(),
                         number: Some(number),

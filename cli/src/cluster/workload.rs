@@ -43,6 +43,8 @@ pub(crate) struct Registered {
     pub(crate) workload: Workload,
     /// Its pod.
     pub(crate) pod: String,
+    /// Its number, from which its addresses follow.
+    pub(crate) number: u8,
     /// Its addresses.
     pub(crate) addresses: WorkloadAddresses,
 }

@@ -134,6 +134,7 @@ mod tests {
                 role,
             },
             pod: "reviews-v2-abcde".to_owned(),
+            number: 4,
             addresses: AddressBase::DEFAULT.workload(4),
         }
     }
