@@ -268,7 +268,7 @@ mod tests {
         let known = (1..FIRST_RESERVED)
             .map(|number| {
                 (
-                    key(&entry.number.to_string()),
+                    key(&number.to_string()),
                     Known {
                         pod: String::new(),
                         number: Some(number),

@@ -163,3 +163,46 @@ async fn graph_equals_the_processes_own_counts_across_a_killed_control_plane() -
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_sidecar_leaves_a_flagged_gap_and_nothing_else() -> Result<()> {
+    let place = Place::new()?;
+    let seconds = length().min(20);
+    let from = now();
+    let demo = place.start(&["--no-load"]).await?;
+    let load = Load::start(&place, seconds)?;
+    load.reached(u64::from(RATE) * seconds / 3).await?;
+    let before = place.pid("productpage-v1-proxy")?;
+    kill_hard(before)?;
+    demo.restarted("productpage-v1-proxy", before).await?;
+    let sent = load.finish(seconds).await?;
+    // What the gateway counted is whole; what the killed proxy counted may lack one flush interval, and says so.
+    let settled = eventually(
+        "a graph that tells the truth about its gap",
+        SETTLED,
+        async || {
+            let graph = place.graph(&from).await.map_err(|error| format!("{error:#}"))?;
+            let entering: u64 = graph
+                .edges
+                .iter()
+                .filter(|edge| edge.source == "unknown")
+                .map(|edge| edge.requests)
+                .sum();
+            if entering != sent.sent {
+                return Err(format!("{entering} requests entered, {} were sent", sent.sent));
+            }
+            let reported = |edge: &&mesh_api::graph::Edge| edge.source == "default/productpage-v1";
+            if graph.edges.iter().filter(reported).any(|edge| !edge.gap) {
+                return Err(format!("no gap is flagged\n{}", table(&graph)));
+            }
+            if let Some(edge) = graph.edges.iter().find(|edge| edge.gap && !reported(edge)) {
+                return Err(format!("{} -> {} has a gap, too", edge.source, edge.target));
+            }
+            Ok(())
+        },
+    )
+    .await;
+    settled.with_context(|| place.logs())?;
+    demo.stop(Signal::SIGINT).await?;
+    Ok(())
+}
