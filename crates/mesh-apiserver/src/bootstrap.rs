@@ -6,7 +6,7 @@ use crate::kind;
 use crate::object::{edit_metadata, now};
 use crate::registry::{Core, of};
 use crate::status::Refusal;
-use crate::store::{Key, Store};
+use crate::store::{Key, Store, Transaction};
 
 const NAMESPACES: &[&str] = &[
     "default",
@@ -19,9 +19,10 @@ const NAMESPACES: &[&str] = &[
 /// Creates what is missing.
 pub(crate) async fn run(store: &Store) -> Result<(), Refusal> {
     let first = store.revision() == 0;
+    let mut tx = store.begin().await?;
     for name in NAMESPACES {
         add(
-            store,
+            &mut tx,
             Core::Namespace,
             json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}),
         )
@@ -34,7 +35,7 @@ pub(crate) async fn run(store: &Store) -> Result<(), Refusal> {
             "metadata": labelled(name),
             "rules": rules,
         });
-        add(store, Core::ClusterRole, role).await?;
+        add(&mut tx, Core::ClusterRole, role).await?;
     }
     for (name, role, groups) in BINDINGS {
         let subjects: Vec<Value> = groups
@@ -48,8 +49,9 @@ pub(crate) async fn run(store: &Store) -> Result<(), Refusal> {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": subjects,
         });
-        add(store, Core::ClusterRoleBinding, binding).await?;
+        add(&mut tx, Core::ClusterRoleBinding, binding).await?;
     }
+    tx.commit().await?;
     if first {
         // A watch from before the beginning is answered as on a cluster: too old.
         store.compact(store.revision()).await?;
@@ -65,14 +67,14 @@ fn labelled(name: &str) -> Value {
     })
 }
 
-async fn add(store: &Store, core: Core, mut object: Value) -> Result<(), Refusal> {
+async fn add(tx: &mut Transaction<'_>, core: Core, mut object: Value) -> Result<(), Refusal> {
     let resource = of(core);
     let key = Key {
         resource: resource.storage,
         namespace: String::new(),
         name: crate::object::meta(&object, "name").to_owned(),
     };
-    if store.get(&key).await?.is_some() {
+    if tx.get(&key).await?.is_some() {
         return Ok(());
     }
     kind::default(&mut object, resource);
@@ -80,11 +82,8 @@ async fn add(store: &Store, core: Core, mut object: Value) -> Result<(), Refusal
         m.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
         m.insert("creationTimestamp".into(), now().into());
     });
-    let mut tx = store.begin().await?;
     let object = tx.put(&key, object).await?;
-    kind::after_create(&mut tx, &object, resource).await?;
-    tx.commit().await?;
-    Ok(())
+    kind::after_create(tx, &object, resource).await
 }
 
 const BINDINGS: &[(&str, &str, &[&str])] = &[

@@ -101,6 +101,19 @@ impl Folder {
         fs::rename(&fresh, &path).map_err(failed)
     }
 
+    /// Makes an empty file that only its owner reads, if there is none; what SQLite puts beside it has its mode.
+    pub(crate) fn touch(&self, name: &str) -> Result<(), Error> {
+        let path = self.file(name);
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map(drop)
+            .map_err(|source| Error::Folder { path, source })
+    }
+
     /// The admin token: made once, then kept.
     pub(crate) fn admin_token(&self) -> Result<String, Error> {
         if let Some(bytes) = self.read("token")? {

@@ -60,6 +60,7 @@ impl Server {
         let pki = pki::load(&folder, config.listen)?;
         let signer = token::Signer::load(&folder)?;
         let admin_token = folder.admin_token()?;
+        folder.touch("objects.db")?;
         let store = Store::open(&folder.file("objects.db")).await?;
         bootstrap::run(&store)
             .await

@@ -110,6 +110,7 @@ async fn insert(call: &Call, mut object: Value) -> Result<Value, Refusal> {
     kind::default(&mut object, resource);
     kind::admit_create(&mut tx, &mut object, resource).await?;
     let name = meta(&object, "name").to_owned();
+    check_grant(call, &object, None).await?;
     check(call, &object, None)?;
     let key = Key {
         name: name.clone(),
@@ -160,6 +161,20 @@ async fn check_namespace(tx: &mut Transaction<'_>, call: &Call, name: &str) -> R
             Err(refusal)
         }
         Some(_) => Ok(()),
+    }
+}
+
+/// Roles and bindings give only rights that their author has.
+async fn check_grant(call: &Call, object: &Value, old: Option<&Value>) -> Result<(), Refusal> {
+    let resource = call.target.resource;
+    let unchanged = |field: &str| old.is_some_and(|o| o.get(field) == object.get(field));
+    if unchanged("rules") && unchanged("roleRef") && unchanged("subjects") {
+        return Ok(());
+    }
+    let rules = call.app.authorizer.rules(&call.app.store).await?;
+    match crate::authorize::check_grant(&rules, &call.user, resource, object) {
+        Some(why) => Err(Refusal::forbidden(resource, meta(object, "name"), &why)),
+        None => Ok(()),
     }
 }
 
@@ -264,6 +279,7 @@ async fn store_update(
     prepare_update(&mut new, &old, resource, subresource);
     kind::default(&mut new, resource);
     kind::prepare_update(&mut new, &old, resource, subresource);
+    check_grant(call, &new, Some(&old)).await?;
     check(call, &new, Some(&old))?;
     kind::admit_update(&mut tx, &mut new, &old, resource).await?;
     if same(&new, &old) {

@@ -96,7 +96,14 @@ async fn a_folder_has_one_server_and_private_files() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("data");
     let server = start(&folder).await.unwrap();
-    for name in ["kubeconfig", "token", "ca.key", "sa.key"] {
+    for name in [
+        "kubeconfig",
+        "token",
+        "ca.key",
+        "sa.key",
+        "objects.db",
+        "objects.db-wal",
+    ] {
         let mode = std::fs::metadata(folder.join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
@@ -160,4 +167,76 @@ async fn a_compacted_history_is_gone() {
         "{answer}"
     );
     server.shutdown().await;
+}
+
+/// A server killed at any moment loses nothing that it has answered.
+#[test]
+fn a_killed_server_keeps_every_acknowledged_write() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let mut written = Vec::new();
+    for round in 0..4 {
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_mesh-apiserver"))
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(&folder)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let mut output = std::io::BufReader::new(process.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut output, &mut ready).unwrap();
+        let address = ready
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .trim_start_matches("https://")
+            .parse()
+            .unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        let client = Client::new(address, &read("ca.crt"), &read("token"));
+        runtime.block_on(async {
+            for name in &written {
+                let path = format!("/api/v1/namespaces/default/configmaps/{name}");
+                assert_eq!(
+                    call(&client, "GET", &path, "").await.0,
+                    200,
+                    "{name} in round {round}"
+                );
+            }
+            for at in 0..12 {
+                let name = format!("r{round}-{at}");
+                let body = format!(r#"{{"metadata":{{"name":"{name}"}}}}"#);
+                assert_eq!(
+                    call(&client, "POST", "/api/v1/namespaces/default/configmaps", &body)
+                        .await
+                        .0,
+                    201
+                );
+                written.push(name);
+            }
+        });
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+/// Open watches do not hold up the end.
+#[tokio::test]
+async fn the_end_comes_soon_under_open_watches() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let server = start(&folder).await.unwrap();
+    let client = client(&folder, &server);
+    let watch = client
+        .send("GET", "/api/v1/pods?watch=true", &[], Bytes::new())
+        .await;
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(2), server.shutdown()).await;
+    assert!(ended.is_ok(), "the server ends within 2 s");
+    assert_eq!(watch.text().await, "", "the watch ends cleanly");
 }
