@@ -57,7 +57,7 @@ impl MetricsService for Gather {
             .inspect_err(|_| self.refused("invalid"))
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
         if head.proxy.starts_with("router~") {
-            let service = self.service_of(&head.proxy);
+            let service = self.service_of(&head.proxy)?;
             add_calls_from_outside(&mut batch, &service);
         }
         match self.history.append(&batch, head.last).await {
@@ -91,18 +91,19 @@ impl Gather {
         self.metrics.refused_batches.with_label_values(&[reason]).inc();
     }
 
-    /// The service in front of a gateway's pod.
-    fn service_of(&self, proxy: &str) -> ServiceName {
+    /// The service in front of a gateway's pod. While the configuration has not been read, the batch has to wait:
+    /// the edge must not change its name with a restart.
+    fn service_of(&self, proxy: &str) -> Result<ServiceName, Status> {
         let worlds = self.worlds.borrow();
+        let Some(generation) = worlds.as_ref() else {
+            return Err(Status::unavailable("the configuration has not been read yet"));
+        };
         let named = proxy.split('~').nth(2).and_then(|pod| pod.rsplit_once('.'));
-        let found = worlds
-            .as_ref()
-            .zip(named)
-            .and_then(|(generation, (pod, namespace))| {
-                let key = ObjectKey::new("Pod", namespace, pod);
-                generation.service_of_labels(namespace, &generation.world.get(&key)?.meta().labels)
-            });
-        found.unwrap_or_else(ServiceName::unknown)
+        let found = named.and_then(|(pod, namespace)| {
+            let key = ObjectKey::new("Pod", namespace, pod);
+            generation.service_of_labels(namespace, &generation.world.get(&key)?.meta().labels)
+        });
+        Ok(found.unwrap_or_else(ServiceName::unknown))
     }
 }
 
