@@ -107,7 +107,7 @@ fn walk(
             let name = crate::json::field_name(message.name, field.number);
             return Err(Invalid::new(
                 format!("{path}.{name}"),
-                "is not supported; remove it or see docs/xds.md",
+                "is not supported; remove it",
             ));
         };
         let index = match counts.iter_mut().find(|(n, _)| *n == field.number) {
