@@ -39,7 +39,9 @@ impl Address {
 
     /// A parameter; tracked.
     pub fn read(self, name: &str) -> Option<String> {
-        self.query.with(|query| query.get(name)).filter(|value| !value.is_empty())
+        self.query
+            .with(|query| query.get(name))
+            .filter(|value| !value.is_empty())
     }
 
     /// Changes parameters; `None` removes one.
@@ -57,7 +59,12 @@ impl Address {
 
     /// Another page.
     pub fn go(self, to: &str, step: Step) {
-        let options = NavigateOptions { replace: step == Step::Replace, scroll: false, resolve: false, ..NavigateOptions::default() };
+        let options = NavigateOptions {
+            replace: step == Step::Replace,
+            scroll: false,
+            resolve: false,
+            ..NavigateOptions::default()
+        };
         self.go.with_value(|go| go(to, options));
     }
 }

@@ -34,18 +34,36 @@ impl Failure {
     fn of(status: u16, body: String) -> Self {
         let error: Option<ApiError> = serde_json::from_str(&body).ok();
         let (message, remedy, request_id) = error.map_or_else(
-            || (format!("the console answered with status {status}"), None, String::new()),
+            || {
+                (
+                    format!("the console answered with status {status}"),
+                    None,
+                    String::new(),
+                )
+            },
             |error| (error.message, error.remedy, error.request_id),
         );
-        Self { status, message, remedy, request_id, body }
+        Self {
+            status,
+            message,
+            remedy,
+            request_id,
+            body,
+        }
     }
 }
 
 /// Reads.
 pub async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
-    let response = RequestBuilder::new(path).send().await.map_err(|error| Failure::unreachable(&error))?;
+    let response = RequestBuilder::new(path)
+        .send()
+        .await
+        .map_err(|error| Failure::unreachable(&error))?;
     let status = response.status();
-    let body = response.text().await.map_err(|error| Failure::unreachable(&error))?;
+    let body = response
+        .text()
+        .await
+        .map_err(|error| Failure::unreachable(&error))?;
     if !response.ok() {
         return Err(Failure::of(status, body));
     }
@@ -56,11 +74,24 @@ pub async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
 }
 
 /// Sends a body, reads the answer.
-pub async fn send<B: Serialize, T: DeserializeOwned>(method: Method, path: &str, body: &B) -> Result<T, Failure> {
-    let request = RequestBuilder::new(path).method(method).json(body).map_err(|error| Failure::unreachable(&error))?;
-    let response = request.send().await.map_err(|error| Failure::unreachable(&error))?;
+pub async fn send<B: Serialize, T: DeserializeOwned>(
+    method: Method,
+    path: &str,
+    body: &B,
+) -> Result<T, Failure> {
+    let request = RequestBuilder::new(path)
+        .method(method)
+        .json(body)
+        .map_err(|error| Failure::unreachable(&error))?;
+    let response = request
+        .send()
+        .await
+        .map_err(|error| Failure::unreachable(&error))?;
     let status = response.status();
-    let body = response.text().await.map_err(|error| Failure::unreachable(&error))?;
+    let body = response
+        .text()
+        .await
+        .map_err(|error| Failure::unreachable(&error))?;
     if !response.ok() {
         return Err(Failure::of(status, body));
     }
@@ -69,7 +100,11 @@ pub async fn send<B: Serialize, T: DeserializeOwned>(method: Method, path: &str,
 
 /// Sends a request without body or wanted answer.
 pub async fn delete(path: &str) -> Result<(), Failure> {
-    let response = RequestBuilder::new(path).method(Method::DELETE).send().await.map_err(|error| Failure::unreachable(&error))?;
+    let response = RequestBuilder::new(path)
+        .method(Method::DELETE)
+        .send()
+        .await
+        .map_err(|error| Failure::unreachable(&error))?;
     if response.ok() {
         return Ok(());
     }

@@ -24,7 +24,8 @@ pub struct Who(pub RwSignal<Option<Session>>);
 impl Who {
     /// Whether objects may be changed.
     pub fn may_edit(self) -> bool {
-        self.0.with(|session| session.as_ref().is_some_and(|session| session.may_edit))
+        self.0
+            .with(|session| session.as_ref().is_some_and(|session| session.may_edit))
     }
 }
 
@@ -141,7 +142,9 @@ fn SignInDialog(dialog: NodeRef<html::Dialog>) -> impl IntoView {
     };
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        let body = SignIn { token: token.get_untracked() };
+        let body = SignIn {
+            token: token.get_untracked(),
+        };
         spawn_local(async move {
             match api::send::<SignIn, Session>(Method::POST, "/api/session", &body).await {
                 Ok(session) => {

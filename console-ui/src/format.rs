@@ -65,8 +65,12 @@ pub fn count(value: u64) -> String {
 pub fn bytes(value: u64) -> String {
     let mut scaled = number(value);
     for unit in ["B", "KiB", "MiB", "GiB"] {
-        if scaled < 1024.0 {
-            return if unit == "B" { format!("{scaled:.0} B") } else { format!("{scaled:.1} {unit}") };
+        if scaled < 1023.95 {
+            return if unit == "B" {
+                format!("{scaled:.0} B")
+            } else {
+                format!("{scaled:.1} {unit}")
+            };
         }
         scaled /= 1024.0;
     }
@@ -106,7 +110,11 @@ pub fn number(value: u64) -> f64 {
     value as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are positive and small")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rates are positive and small"
+)]
 fn rounded(value: f64) -> u64 {
     value.round() as u64
 }
@@ -117,9 +125,14 @@ mod tests {
 
     #[test]
     fn rates() {
-        for (requests, seconds, expected) in
-            [(0, 60.0, "0"), (1, 60.0, "0.02"), (600, 60.0, "10.0"), (2514, 60.0, "41.9"), (30_000, 60.0, "500"), (90_000, 60.0, "1,500")]
-        {
+        for (requests, seconds, expected) in [
+            (0, 60.0, "0"),
+            (1, 60.0, "0.02"),
+            (600, 60.0, "10.0"),
+            (2514, 60.0, "41.9"),
+            (30_000, 60.0, "500"),
+            (90_000, 60.0, "1,500"),
+        ] {
             assert_eq!(rate(requests, seconds), expected);
         }
         assert_eq!(rate(5, 0.0), "0");
@@ -127,9 +140,15 @@ mod tests {
 
     #[test]
     fn a_few_of_many_are_not_none() {
-        for (part, whole, expected) in
-            [(0, 10, "0 %"), (1, 1_000_000, "<0.01 %"), (1, 1000, "0.10 %"), (15, 1000, "1.5 %"), (500, 1000, "50 %"), (999, 1000, "99.9 %"), (10, 10, "100 %")]
-        {
+        for (part, whole, expected) in [
+            (0, 10, "0 %"),
+            (1, 1_000_000, "<0.01 %"),
+            (1, 1000, "0.10 %"),
+            (15, 1000, "1.5 %"),
+            (500, 1000, "50 %"),
+            (999, 1000, "99.9 %"),
+            (10, 10, "100 %"),
+        ] {
             assert_eq!(percent(part, whole), expected);
         }
     }

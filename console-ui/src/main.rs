@@ -3,6 +3,11 @@
 //! `app` is the shell; `graph`, `config` and `mesh` are its pages. What can be decided without a browser is in pure
 //! modules with their own tests: `format`, `health`, `graph/{scene,curve,dots,viewport,choice}`.
 
+#![allow(
+    unreachable_pub,
+    reason = "a program: `pub` says what a module offers to the others"
+)]
+
 mod address;
 mod api;
 mod app;

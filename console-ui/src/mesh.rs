@@ -29,7 +29,10 @@ pub fn MeshPage() -> impl IntoView {
             return;
         }
         spawn_local(async move {
-            let answers = (api::get::<ProxyList>("/api/proxies").await, api::get::<Status>("/api/status").await);
+            let answers = (
+                api::get::<ProxyList>("/api/proxies").await,
+                api::get::<Status>("/api/status").await,
+            );
             match answers {
                 (Ok(list), Ok(state)) => {
                     failure.try_set(None);
@@ -67,7 +70,11 @@ fn banner(status: &Status) -> impl IntoView + use<> {
 }
 
 fn figures(status: &Status, proxies: &ProxyList) -> impl IntoView + use<> {
-    let synced = proxies.proxies.iter().filter(|proxy| proxy.state == "synced").count();
+    let synced = proxies
+        .proxies
+        .iter()
+        .filter(|proxy| proxy.state == "synced")
+        .count();
     let total = proxies.proxies.len();
     let cell = |name: &'static str, value: String, detail: String| {
         view! { <div><dt>{name}</dt><dd title=value.clone()>{value.clone()}" "<small>{detail}</small></dd></div> }
@@ -85,10 +92,21 @@ fn figures(status: &Status, proxies: &ProxyList) -> impl IntoView + use<> {
 }
 
 fn table(proxies: RwSignal<Option<ProxyList>>) -> impl IntoView {
-    let head = [t().proxy, t().namespace, t().kind, t().state, t().version, t().revision, t().last_flush, t().last_seen, t().certificate]
-        .map(|name| view! { <th scope="col">{name}</th> });
+    let head = [
+        t().proxy,
+        t().namespace,
+        t().kind,
+        t().state,
+        t().version,
+        t().revision,
+        t().last_flush,
+        t().last_seen,
+        t().certificate,
+    ]
+    .map(|name| view! { <th scope="col">{name}</th> });
     let head = StoredValue::new_local(Some(head));
-    let none = Memo::new(move |_| proxies.with(|list| list.as_ref().is_some_and(|list| list.proxies.is_empty())));
+    let none =
+        Memo::new(move |_| proxies.with(|list| list.as_ref().is_some_and(|list| list.proxies.is_empty())));
     view! {
         <Show when=move || none.get()>{empty("boxes", t().no_proxies.to_owned(), t().no_proxies_hint.to_owned())}</Show>
         <div class="table-wrap" tabindex="0" role="region" aria-label=t().proxies hidden=move || none.get()>
@@ -103,7 +121,8 @@ fn table(proxies: RwSignal<Option<ProxyList>>) -> impl IntoView {
 fn row(proxy: &Proxy) -> impl IntoView + use<> {
     let now = clock::now();
     let ago = |time: &str| clock::age(time, now).map(|age| (t().ago)(&age));
-    let expires = clock::parse(&proxy.certificate_expires).map(|at| (t().expires_in)(&format::span((at - now) / 1000.0)));
+    let expires = clock::parse(&proxy.certificate_expires)
+        .map(|at| (t().expires_in)(&format::span((at - now) / 1000.0)));
     let (class, name, word) = match proxy.state.as_str() {
         "synced" => ("health ok", "circle-check", t().synced),
         "stale" => ("health info", "loader-circle", t().stale),

@@ -43,7 +43,8 @@ pub fn empty(name: &'static str, title: String, hint: String) -> impl IntoView {
 
 /// A failed call, with its cause, its id for the logs, and a way to try again.
 pub fn failed(title: &'static str, failure: Failure, retry: impl Fn() + 'static) -> impl IntoView {
-    let id = (!failure.request_id.is_empty()).then(|| view! { <span class="mono">{failure.request_id}</span> });
+    let id =
+        (!failure.request_id.is_empty()).then(|| view! { <span class="mono">{failure.request_id}</span> });
     view! {
         <div class="empty" role="alert">
             {icon("unplug")}

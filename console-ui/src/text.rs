@@ -12,7 +12,6 @@ pub fn t() -> &'static Catalogue {
 }
 
 /// All words. Functions take what stands inside a sentence, so that word order is the language's own.
-#[expect(missing_docs, reason = "the English text says what each is")]
 pub struct Catalogue {
     pub skip: &'static str,
     pub pages: &'static str,
@@ -55,7 +54,6 @@ pub struct Catalogue {
     pub table: &'static str,
     pub live: &'static str,
     pub pause: &'static str,
-    pub paused: &'static str,
     pub as_of: fn(&str) -> String,
     pub as_of_title: fn(&str) -> String,
     pub waiting: &'static str,
@@ -104,7 +102,6 @@ pub struct Catalogue {
     pub no_flags: &'static str,
     pub routes: &'static str,
     pub default_route: &'static str,
-    pub any_match: &'static str,
     pub over_time: &'static str,
     pub peak: fn(&str) -> String,
     pub gap: &'static str,
@@ -113,7 +110,6 @@ pub struct Catalogue {
     pub nothing: &'static str,
     pub of_window: fn(&str) -> String,
     pub bytes: &'static str,
-    pub calls: &'static str,
 
     pub objects: &'static str,
     pub kind: &'static str,
@@ -154,12 +150,10 @@ pub struct Catalogue {
     pub rebase: &'static str,
     pub yours_against_theirs: &'static str,
     pub invalid: &'static str,
-    pub reload: &'static str,
     pub effect: &'static str,
     pub live_everywhere: &'static str,
     pub unsaved: &'static str,
     pub editor: &'static str,
-    pub changes: &'static str,
 
     pub proxies: &'static str,
     pub proxy: &'static str,

@@ -40,7 +40,10 @@ impl Theme {
             Some("dark") => Choice::Dark,
             _ => Choice::System,
         };
-        let theme = Self { choice: RwSignal::new(choice), changes: RwSignal::new(0) };
+        let theme = Self {
+            choice: RwSignal::new(choice),
+            changes: RwSignal::new(0),
+        };
         Effect::new(move |_| {
             let name = match theme.choice.get() {
                 Choice::System => "",
@@ -48,7 +51,10 @@ impl Theme {
                 Choice::Dark => "dark",
             };
             let root = document().document_element();
-            let set = root.map(|root| root.set_attribute("data-theme", name).is_ok() && storage().is_some_and(|storage| storage.set_item(KEY, name).is_ok()));
+            let set = root.map(|root| {
+                root.set_attribute("data-theme", name).is_ok()
+                    && storage().is_some_and(|storage| storage.set_item(KEY, name).is_ok())
+            });
             if set != Some(true) {
                 leptos::logging::warn!("the theme is not remembered");
             }
@@ -89,9 +95,14 @@ fn storage() -> Option<web_sys::Storage> {
 fn follow_system(theme: Theme) {
     use wasm_bindgen::JsCast;
     use wasm_bindgen::closure::Closure;
-    let query = web_sys::window().and_then(|window| window.match_media("(prefers-color-scheme: dark)").ok().flatten());
+    let query = web_sys::window()
+        .and_then(|window| window.match_media("(prefers-color-scheme: dark)").ok().flatten());
     let changed = Closure::<dyn FnMut()>::new(move || theme.changes.update(|times| *times += 1));
-    if query.is_some_and(|query| query.add_event_listener_with_callback("change", changed.as_ref().unchecked_ref()).is_ok()) {
+    if query.is_some_and(|query| {
+        query
+            .add_event_listener_with_callback("change", changed.as_ref().unchecked_ref())
+            .is_ok()
+    }) {
         changed.forget();
     }
 }

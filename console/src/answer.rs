@@ -19,7 +19,11 @@ pub struct Failure {
 impl Failure {
     /// An error without a remedy.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), remedy: None }
+        Self {
+            status,
+            message: message.into(),
+            remedy: None,
+        }
     }
 
     /// Adds what to do about it.
@@ -39,7 +43,11 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         // The gate fills in the request id, which it alone knows.
-        let body = ApiError { message: self.message.clone(), remedy: self.remedy.clone(), request_id: String::new() };
+        let body = ApiError {
+            message: self.message.clone(),
+            remedy: self.remedy.clone(),
+            request_id: String::new(),
+        };
         let mut response = (self.status, Json(body)).into_response();
         response.extensions_mut().insert(self);
         response

@@ -34,7 +34,11 @@ impl Cluster {
     pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let config = match kubeconfig {
             Some(path) => {
-                kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await?
+                kube::Config::from_custom_kubeconfig(
+                    Kubeconfig::read_from(path)?,
+                    &KubeConfigOptions::default(),
+                )
+                .await?
             }
             None => kube::Config::incluster()?,
         };
@@ -50,7 +54,10 @@ impl Cluster {
     /// A client that acts as `user`, and as nobody else.
     pub fn acting_as(&self, user: &User) -> Result<kube::Client, Failure> {
         let mut config = self.config.clone();
-        config.auth_info = kube::config::AuthInfo { token: Some(user.token.clone().into()), ..Default::default() };
+        config.auth_info = kube::config::AuthInfo {
+            token: Some(user.token.clone().into()),
+            ..Default::default()
+        };
         kube::Client::try_from(config).map_err(|error| unreachable(&error))
     }
 
@@ -59,13 +66,30 @@ impl Cluster {
         let body = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token},
         });
-        let answer = call(&self.own, Method::POST, "/apis/authentication.k8s.io/v1/tokenreviews", Some(&body)).await?;
+        let answer = call(
+            &self.own,
+            Method::POST,
+            "/apis/authentication.k8s.io/v1/tokenreviews",
+            Some(&body),
+        )
+        .await?;
         if !answer.status.is_success() {
-            return Err(Failure::new(StatusCode::BAD_GATEWAY, format!("the API server refused to review a token: {}", answer.message()))
-                .remedy("the console's own identity needs `create` on tokenreviews.authentication.k8s.io"));
+            return Err(Failure::new(
+                StatusCode::BAD_GATEWAY,
+                format!("the API server refused to review a token: {}", answer.message()),
+            )
+            .remedy("the console's own identity needs `create` on tokenreviews.authentication.k8s.io"));
         }
-        let valid = answer.body.pointer("/status/authenticated").and_then(Value::as_bool).unwrap_or(false);
-        let name = answer.body.pointer("/status/user/username").and_then(Value::as_str).unwrap_or("unnamed");
+        let valid = answer
+            .body
+            .pointer("/status/authenticated")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        let name = answer
+            .body
+            .pointer("/status/user/username")
+            .and_then(Value::as_str)
+            .unwrap_or("unnamed");
         Ok(valid.then(|| name.to_owned()))
     }
 
@@ -77,36 +101,55 @@ impl Cluster {
         });
         let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
         let answer = call(&self.acting_as(user)?, Method::POST, path, Some(&body)).await?;
-        Ok(answer.body.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or(false))
+        Ok(answer
+            .body
+            .pointer("/status/allowed")
+            .and_then(Value::as_bool)
+            .unwrap_or(false))
     }
 }
 
 impl Answer {
     /// What the API server says about a failure.
     pub fn message(&self) -> &str {
-        self.body.get("message").and_then(Value::as_str).unwrap_or("no reason given")
+        self.body
+            .get("message")
+            .and_then(Value::as_str)
+            .unwrap_or("no reason given")
     }
 }
 
 /// One call; only a lost connection is an error.
-pub async fn call(client: &kube::Client, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-    let mut request = Request::builder().method(method).uri(path).header("accept", "application/json");
+pub async fn call(
+    client: &kube::Client,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Answer, Failure> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("accept", "application/json");
     let mut bytes = Vec::new();
     if let Some(body) = body {
         request = request.header("content-type", "application/json");
         bytes = body.to_string().into_bytes();
     }
-    let request = request
-        .body(kube::client::Body::from(bytes))
-        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("not a valid object path: {error}")))?;
+    let request = request.body(kube::client::Body::from(bytes)).map_err(|error| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            format!("not a valid object path: {error}"),
+        )
+    })?;
     let response = client.send(request).await.map_err(|error| unreachable(&error))?;
     let status = response.status();
     let bytes = Limited::new(response.into_body(), ANSWER_LIMIT)
         .collect()
         .await
         .map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
-    let body = serde_json::from_slice(&bytes)
-        .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&bytes).chars().take(400).collect::<String>()}));
+    let body = serde_json::from_slice(&bytes).unwrap_or_else(
+        |_| json!({"message": String::from_utf8_lossy(&bytes).chars().take(400).collect::<String>()}),
+    );
     Ok(Answer { status, body })
 }
 
@@ -115,6 +158,9 @@ fn unreachable(error: &kube::Error) -> Failure {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("the Kubernetes API server does not answer: {cause}"))
-        .remedy("it may be restarting: try again; then check its log and the console's --kubeconfig")
+    Failure::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("the Kubernetes API server does not answer: {cause}"),
+    )
+    .remedy("it may be restarting: try again; then check its log and the console's --kubeconfig")
 }

@@ -7,7 +7,11 @@ use clap::Parser;
 
 /// Command line of `sightline-console`.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "sightline-console", version, about = "Serves the console: pages, queries, edits with the user's own rights.")]
+#[command(
+    name = "sightline-console",
+    version,
+    about = "Serves the console: pages, queries, edits with the user's own rights."
+)]
 pub struct Config {
     /// Address to listen on.
     #[arg(long, env = "SIGHTLINE_CONSOLE_LISTEN", default_value = "127.0.0.1:20001")]
@@ -16,7 +20,11 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_CONSOLE_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
     /// Query address of the control plane.
-    #[arg(long, env = "SIGHTLINE_CONSOLE_CONTROLPLANE", default_value = "https://127.0.0.1:15019")]
+    #[arg(
+        long,
+        env = "SIGHTLINE_CONSOLE_CONTROLPLANE",
+        default_value = "https://127.0.0.1:15019"
+    )]
     pub controlplane: http::Uri,
     /// PEM file with the authority that signs the control plane's certificate.
     #[arg(long, env = "SIGHTLINE_CONSOLE_CONTROLPLANE_CA")]
@@ -28,7 +36,11 @@ pub struct Config {
     #[arg(long, env = "SIGHTLINE_CONSOLE_LOCAL_USER_TOKEN")]
     pub local_user_token: Option<PathBuf>,
     /// Further `HOST[:PORT]` by which browsers reach the console.
-    #[arg(long = "allowed-host", env = "SIGHTLINE_CONSOLE_ALLOWED_HOSTS", value_delimiter = ',')]
+    #[arg(
+        long = "allowed-host",
+        env = "SIGHTLINE_CONSOLE_ALLOWED_HOSTS",
+        value_delimiter = ','
+    )]
     pub allowed_hosts: Vec<String>,
     /// TLS certificate chain (PEM); required off loopback unless a proxy in front does TLS.
     #[arg(long, requires = "tls_key")]
@@ -69,9 +81,15 @@ impl Config {
         let plain = self.controlplane.scheme_str() == Some("http");
         let loopback = self.controlplane.host().is_some_and(is_loopback_host);
         if !plain && self.controlplane.scheme_str() != Some("https") {
-            problems.push(format!("--controlplane {}: must begin with https://", self.controlplane));
+            problems.push(format!(
+                "--controlplane {}: must begin with https://",
+                self.controlplane
+            ));
         } else if plain && !loopback {
-            problems.push(format!("--controlplane {}: plain http is for loopback only; use https://", self.controlplane));
+            problems.push(format!(
+                "--controlplane {}: plain http is for loopback only; use https://",
+                self.controlplane
+            ));
         }
         if !plain && self.controlplane_ca.is_none() {
             problems.push("--controlplane-ca is missing: the file with the authority of the control plane's certificate".into());
@@ -127,8 +145,20 @@ mod tests {
         check(&[], &["--controlplane-ca"]);
         check(&["--controlplane", "http://127.0.0.1:1"], &[]);
         check(&["--controlplane", "http://10.0.0.1:1"], &["plain http"]);
-        check(&["--controlplane", "http://127.0.0.1:1", "--listen", "0.0.0.0:1"], &["--tls-cert"]);
-        check(&["--controlplane", "http://127.0.0.1:1", "--listen", "0.0.0.0:1", "--tls-in-front"], &[]);
+        check(
+            &["--controlplane", "http://127.0.0.1:1", "--listen", "0.0.0.0:1"],
+            &["--tls-cert"],
+        );
+        check(
+            &[
+                "--controlplane",
+                "http://127.0.0.1:1",
+                "--listen",
+                "0.0.0.0:1",
+                "--tls-in-front",
+            ],
+            &[],
+        );
     }
 
     #[test]

@@ -37,7 +37,12 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Files are read when used: they may appear after the console, and may rotate.
     pub fn new(address: Uri, ca: Option<PathBuf>, token: Option<PathBuf>) -> Self {
-        Self { address, ca, token, transport: Mutex::new(None) }
+        Self {
+            address,
+            ca,
+            token,
+            transport: Mutex::new(None),
+        }
     }
 
     /// Sends a query; the answer's body streams.
@@ -50,8 +55,17 @@ impl ControlPlane {
     ) -> Result<Response<Body>, Failure> {
         let authority = self.address.authority().map_or("", http::uri::Authority::as_str);
         let scheme = self.address.scheme_str().unwrap_or("https");
-        let mut request = Request::builder().method(method).uri(format!("{scheme}://{authority}{path_and_query}"));
-        request = request.header(header::ACCEPT, if stream { "text/event-stream" } else { "application/json" });
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{scheme}://{authority}{path_and_query}"));
+        request = request.header(
+            header::ACCEPT,
+            if stream {
+                "text/event-stream"
+            } else {
+                "application/json"
+            },
+        );
         if let Some(token) = self.token()? {
             request = request.header(header::AUTHORIZATION, token);
         }
@@ -86,26 +100,40 @@ impl ControlPlane {
         if !status.is_success() {
             let reason = serde_json::from_slice::<mesh_api::error::ApiError>(&bytes)
                 .map_or_else(|_| format!("status {status}"), |error| error.message);
-            return Err(Failure::new(status, format!("the control plane answers: {reason}")));
+            return Err(Failure::new(
+                status,
+                format!("the control plane answers: {reason}"),
+            ));
         }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::new(StatusCode::BAD_GATEWAY, format!("the control plane's answer is not understood: {error}")))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::new(
+                StatusCode::BAD_GATEWAY,
+                format!("the control plane's answer is not understood: {error}"),
+            )
+        })
     }
 
     fn token(&self) -> Result<Option<HeaderValue>, Failure> {
         let Some(path) = &self.token else { return Ok(None) };
         let unusable = |reason: String| {
-            Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("the console's token {} cannot be used: {reason}", path.display()))
-                .remedy("check --token-path")
+            Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the console's token {} cannot be used: {reason}", path.display()),
+            )
+            .remedy("check --token-path")
         };
         let token = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-        let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim())).map_err(|error| unusable(error.to_string()))?;
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
+            .map_err(|error| unusable(error.to_string()))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
 
     fn transport(&self) -> Result<Transport, Failure> {
-        let modified = self.ca.as_ref().and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
+        let modified = self
+            .ca
+            .as_ref()
+            .and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
         if let Some((at, transport)) = &*self.transport.lock()
             && *at == modified
         {
@@ -120,13 +148,22 @@ impl ControlPlane {
         let mut roots = rustls::RootCertStore::empty();
         if let Some(path) = &self.ca {
             let unusable = |reason: String| {
-                Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("the control plane's CA {} cannot be used: {reason}", path.display()))
-                    .remedy("it is written when the control plane starts; else check --controlplane-ca")
+                Failure::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!(
+                        "the control plane's CA {} cannot be used: {reason}",
+                        path.display()
+                    ),
+                )
+                .remedy("it is written when the control plane starts; else check --controlplane-ca")
             };
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+            let certificates =
+                CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
             for certificate in certificates {
                 let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-                roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| unusable(error.to_string()))?;
             }
             if roots.is_empty() {
                 return Err(unusable("it holds no certificate".into()));
@@ -138,8 +175,11 @@ impl ControlPlane {
             .map_err(|error| self.unreachable(&error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector =
-            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().build();
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .build();
         Ok(Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_timer(TokioTimer::new())
@@ -148,8 +188,11 @@ impl ControlPlane {
     }
 
     fn unreachable(&self, reason: &str) -> Failure {
-        Failure::new(StatusCode::BAD_GATEWAY, format!("the control plane at {} does not answer: {reason}", self.address))
-            .remedy("it may be restarting: the page tries again by itself; else see its log")
+        Failure::new(
+            StatusCode::BAD_GATEWAY,
+            format!("the control plane at {} does not answer: {reason}", self.address),
+        )
+        .remedy("it may be restarting: the page tries again by itself; else see its log")
     }
 }
 

@@ -31,8 +31,14 @@ pub fn origin(headers: &HeaderMap, host: &str) -> Origin {
     }
     match (text("origin"), site) {
         (Some(origin), _) => {
-            let bare = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            if bare.is_some_and(|bare| bare.eq_ignore_ascii_case(host)) { Origin::Same } else { Origin::Cross }
+            let bare = origin
+                .strip_prefix("http://")
+                .or_else(|| origin.strip_prefix("https://"));
+            if bare.is_some_and(|bare| bare.eq_ignore_ascii_case(host)) {
+                Origin::Same
+            } else {
+                Origin::Cross
+            }
         }
         (None, Some("same-origin")) => Origin::Same,
         (None, Some(_)) => Origin::Typed,
@@ -92,19 +98,37 @@ impl Identity {
 /// Finds out who is asking; a token that is not valid is refused, not ignored.
 pub async fn identify(console: &Console, headers: &HeaderMap) -> Result<Identity, Failure> {
     if let Some(token) = bearer(headers) {
-        let Some(name) = console.reviews.name(&console.cluster, token, Instant::now()).await? else {
-            return Err(Failure::new(StatusCode::UNAUTHORIZED, "the API server does not know this token")
-                .remedy("sign in with a token that is valid now"));
+        let Some(name) = console
+            .reviews
+            .name(&console.cluster, token, Instant::now())
+            .await?
+        else {
+            return Err(Failure::new(
+                StatusCode::UNAUTHORIZED,
+                "the API server does not know this token",
+            )
+            .remedy("sign in with a token that is valid now"));
         };
-        return Ok(Identity::Bearer(User { name, token: token.to_owned() }));
+        return Ok(Identity::Bearer(User {
+            name,
+            token: token.to_owned(),
+        }));
     }
-    let user = session_id(headers, console.config.secure()).and_then(|id| console.sessions.find(id, Instant::now()));
+    let user =
+        session_id(headers, console.config.secure()).and_then(|id| console.sessions.find(id, Instant::now()));
     Ok(user.map_or(Identity::Anonymous, Identity::Cookie))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
 }
 
 /// The session named by the cookie.
@@ -122,7 +146,11 @@ pub fn admit(route: &Route, method: &Method, headers: &HeaderMap, origin: Origin
     let safe = matches!(*method, Method::GET | Method::HEAD);
     if safe {
         let stream = route.action == Action::Stream;
-        return if stream && origin == Origin::Cross { Err(foreign()) } else { Ok(()) };
+        return if stream && origin == Origin::Cross {
+            Err(foreign())
+        } else {
+            Ok(())
+        };
     }
     let told = match origin {
         Origin::Same => true,
@@ -133,18 +161,29 @@ pub fn admit(route: &Route, method: &Method, headers: &HeaderMap, origin: Origin
     if !told {
         return Err(foreign());
     }
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let json = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let json = kind
+        .split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
     if route.request.is_some() && !json {
-        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON")
-            .remedy("send it with `Content-Type: application/json`"));
+        return Err(
+            Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON")
+                .remedy("send it with `Content-Type: application/json`"),
+        );
     }
     Ok(())
 }
 
 fn foreign() -> Failure {
-    Failure::new(StatusCode::FORBIDDEN, "this request does not come from the console's own page")
-        .remedy("open the console itself; programs send `Authorization: Bearer`")
+    Failure::new(
+        StatusCode::FORBIDDEN,
+        "this request does not come from the console's own page",
+    )
+    .remedy("open the console itself; programs send `Authorization: Bearer`")
 }
 
 /// Whether this identity may use the route at all.

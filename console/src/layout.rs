@@ -11,7 +11,7 @@ use mesh_api::layout::{LOCAL_ANSWERS, Layout, NamespaceBox, Path, Place};
 pub use self::dagre::Dagre;
 pub use self::memory::Memory;
 
-const NODE_WIDTH: f64 = 176.0;
+const NODE_WIDTH: f64 = 184.0;
 const NODE_HEIGHT: f64 = 52.0;
 const BOX_PADDING: f64 = 24.0;
 /// Room for the namespace's name above its nodes.
@@ -60,13 +60,21 @@ impl Topology {
     pub fn of(graph: &Graph) -> Self {
         let mut topology = Self::default();
         for edge in &graph.edges {
-            let target = if edge.target == "unknown" { LOCAL_ANSWERS } else { &edge.target };
+            let target = if edge.target == "unknown" {
+                LOCAL_ANSWERS
+            } else {
+                &edge.target
+            };
             topology.edges.insert((edge.source.clone(), target.to_owned()));
         }
         for node in &graph.nodes {
             // `unknown` that only answers stands at its other place.
             if node.id != "unknown" || topology.edges.iter().any(|(source, _)| source == "unknown") {
-                let namespace = if node.id == "unknown" { String::new() } else { node.namespace.clone() };
+                let namespace = if node.id == "unknown" {
+                    String::new()
+                } else {
+                    node.namespace.clone()
+                };
                 topology.nodes.insert(node.id.clone(), namespace);
             }
         }
@@ -74,7 +82,9 @@ impl Topology {
             topology.nodes.insert(LOCAL_ANSWERS.to_owned(), String::new());
         }
         let known = &topology.nodes;
-        topology.edges.retain(|(source, target)| known.contains_key(source) && known.contains_key(target));
+        topology
+            .edges
+            .retain(|(source, target)| known.contains_key(source) && known.contains_key(target));
         topology
     }
 }
@@ -82,7 +92,10 @@ impl Topology {
 /// Lays a topology out. The same topology gives the same layout.
 pub fn lay_out(topology: &Topology, arrange: &dyn Arrange) -> Layout {
     let groups = groups(topology);
-    let inner: Vec<Arranged> = groups.iter().map(|group| arrange_inside(group, topology, arrange)).collect();
+    let inner: Vec<Arranged> = groups
+        .iter()
+        .map(|group| arrange_inside(group, topology, arrange))
+        .collect();
     let outer = arrange_groups(&groups, &inner, topology, arrange);
 
     let mut places = BTreeMap::new();
@@ -91,17 +104,44 @@ pub fn lay_out(topology: &Topology, arrange: &dyn Arrange) -> Layout {
     for ((group, inside), middle) in groups.iter().zip(&inner).zip(&outer.middles) {
         let (width, height) = extent(group, inside);
         let (left, top) = (middle.0 - width / 2.0 + MARGIN, middle.1 - height / 2.0 + MARGIN);
-        let (dx, dy) = if group.namespace.is_empty() { (left, top) } else { (left + BOX_PADDING, top + BOX_PADDING + BOX_TITLE) };
+        let (dx, dy) = if group.namespace.is_empty() {
+            (left, top)
+        } else {
+            (left + BOX_PADDING, top + BOX_PADDING + BOX_TITLE)
+        };
         if !group.namespace.is_empty() {
-            boxes.push(NamespaceBox { namespace: group.namespace.clone(), x: left, y: top, width, height });
+            boxes.push(NamespaceBox {
+                namespace: group.namespace.clone(),
+                x: left,
+                y: top,
+                width,
+                height,
+            });
         }
         for (id, (x, y)) in group.members.iter().zip(&inside.middles) {
-            let place = Place { id: (*id).clone(), x: x + dx, y: y + dy, width: NODE_WIDTH, height: NODE_HEIGHT };
+            let place = Place {
+                id: (*id).clone(),
+                x: x + dx,
+                y: y + dy,
+                width: NODE_WIDTH,
+                height: NODE_HEIGHT,
+            };
             places.insert((*id).clone(), place);
         }
         for ((source, target), line) in inner_edges(group, topology).into_iter().zip(&inside.lines) {
             let points = line.iter().map(|(x, y)| (x + dx, y + dy)).collect();
-            paths.insert((source.clone(), target.clone()), Path { source: source.clone(), target: target.clone(), points });
+            let points = match (places.get(source), places.get(target)) {
+                (Some(from), Some(to)) => from_side_to_side(from, to, points),
+                _ => points,
+            };
+            paths.insert(
+                (source.clone(), target.clone()),
+                Path {
+                    source: source.clone(),
+                    target: target.clone(),
+                    points,
+                },
+            );
         }
     }
     for (source, target) in &topology.edges {
@@ -110,7 +150,14 @@ pub fn lay_out(topology: &Topology, arrange: &dyn Arrange) -> Layout {
             && let (Some(from), Some(to)) = (places.get(source), places.get(target))
         {
             let points = vec![(from.x + from.width / 2.0, from.y), (to.x - to.width / 2.0, to.y)];
-            paths.insert(key, Path { source: source.clone(), target: target.clone(), points });
+            paths.insert(
+                key,
+                Path {
+                    source: source.clone(),
+                    target: target.clone(),
+                    points,
+                },
+            );
         }
     }
     Layout {
@@ -120,6 +167,19 @@ pub fn lay_out(topology: &Topology, arrange: &dyn Arrange) -> Layout {
         width: outer.size.0 + 2.0 * MARGIN,
         height: outer.size.1 + 2.0 * MARGIN,
     }
+}
+
+/// Calls leave on the right and arrive on the left, wherever the target is to the right.
+fn from_side_to_side(from: &Place, to: &Place, mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let (right, left) = (from.x + from.width / 2.0, to.x - to.width / 2.0);
+    if right < left && points.len() >= 2 {
+        points.remove(0);
+        points.pop();
+        points.retain(|(x, _)| *x > right && *x < left);
+        points.insert(0, (right, from.y));
+        points.push((left, to.y));
+    }
+    points
 }
 
 /// A namespace with its places, or one place outside every namespace.
@@ -133,31 +193,59 @@ fn groups(topology: &Topology) -> Vec<Group<'_>> {
     let mut by_namespace: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
     for (id, namespace) in &topology.nodes {
         if namespace.is_empty() {
-            groups.push(Group { namespace: String::new(), members: vec![id] });
+            groups.push(Group {
+                namespace: String::new(),
+                members: vec![id],
+            });
         } else {
             by_namespace.entry(namespace).or_default().push(id);
         }
     }
-    groups.extend(by_namespace.into_iter().map(|(namespace, members)| Group { namespace: namespace.to_owned(), members }));
+    groups.extend(by_namespace.into_iter().map(|(namespace, members)| Group {
+        namespace: namespace.to_owned(),
+        members,
+    }));
     groups
 }
 
 fn inner_edges<'a>(group: &Group<'_>, topology: &'a Topology) -> Vec<&'a (String, String)> {
     let inside = |id: &String| group.members.contains(&id);
-    topology.edges.iter().filter(|(source, target)| inside(source) && inside(target)).collect()
+    topology
+        .edges
+        .iter()
+        .filter(|(source, target)| inside(source) && inside(target))
+        .collect()
 }
 
 fn arrange_inside(group: &Group<'_>, topology: &Topology, arrange: &dyn Arrange) -> Arranged {
-    let index: BTreeMap<&String, usize> = group.members.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+    let index: BTreeMap<&String, usize> = group
+        .members
+        .iter()
+        .enumerate()
+        .map(|(at, id)| (*id, at))
+        .collect();
     let edges: Vec<(usize, usize)> = inner_edges(group, topology)
         .into_iter()
         .filter_map(|(source, target)| Some((*index.get(source)?, *index.get(target)?)))
         .collect();
     let sizes = vec![(NODE_WIDTH, NODE_HEIGHT); group.members.len()];
-    arrange.arrange(&sizes, &edges, Spacing { within: 36.0, between: 40.0, label: (76.0, 22.0) })
+    arrange.arrange(
+        &sizes,
+        &edges,
+        Spacing {
+            within: 32.0,
+            between: 28.0,
+            label: (64.0, 20.0),
+        },
+    )
 }
 
-fn arrange_groups(groups: &[Group<'_>], inner: &[Arranged], topology: &Topology, arrange: &dyn Arrange) -> Arranged {
+fn arrange_groups(
+    groups: &[Group<'_>],
+    inner: &[Arranged],
+    topology: &Topology,
+    arrange: &dyn Arrange,
+) -> Arranged {
     let mut group_of: BTreeMap<&String, usize> = BTreeMap::new();
     for (at, group) in groups.iter().enumerate() {
         group_of.extend(group.members.iter().map(|id| (*id, at)));
@@ -168,9 +256,21 @@ fn arrange_groups(groups: &[Group<'_>], inner: &[Arranged], topology: &Topology,
         .filter_map(|(source, target)| Some((*group_of.get(source)?, *group_of.get(target)?)))
         .filter(|(source, target)| source != target)
         .collect();
-    let sizes: Vec<(f64, f64)> = groups.iter().zip(inner).map(|(group, inside)| extent(group, inside)).collect();
+    let sizes: Vec<(f64, f64)> = groups
+        .iter()
+        .zip(inner)
+        .map(|(group, inside)| extent(group, inside))
+        .collect();
     let edges: Vec<(usize, usize)> = edges.into_iter().collect();
-    arrange.arrange(&sizes, &edges, Spacing { within: 40.0, between: 40.0, label: (80.0, 22.0) })
+    arrange.arrange(
+        &sizes,
+        &edges,
+        Spacing {
+            within: 36.0,
+            between: 28.0,
+            label: (64.0, 20.0),
+        },
+    )
 }
 
 fn extent(group: &Group<'_>, inside: &Arranged) -> (f64, f64) {

@@ -24,9 +24,14 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let owner = owner(address).map_or_else(String::new, |owner| format!(" by {owner}"));
-            bail!("port {} on {} is in use{owner}; end that process, or choose another address with --listen", address.port(), address.ip())
+            bail!(
+                "port {} on {} is in use{owner}; end that process, or choose another address with --listen",
+                address.port(),
+                address.ip()
+            )
         }
-        Err(error) => Err(error).with_context(|| format!("cannot listen on {address}; choose another address with --listen")),
+        Err(error) => Err(error)
+            .with_context(|| format!("cannot listen on {address}; choose another address with --listen")),
     }
 }
 
@@ -34,13 +39,22 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
 fn owner(address: SocketAddr) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let table = std::fs::read_to_string(table).ok()?;
-        table.lines().skip(1).find_map(|line| listening_inode(line, address.port()).map(str::to_owned))
+        table
+            .lines()
+            .skip(1)
+            .find_map(|line| listening_inode(line, address.port()).map(str::to_owned))
     })?;
     let wanted = format!("socket:[{inode}]");
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let Ok(files) = std::fs::read_dir(entry.path().join("fd")) else { continue };
-        let holds = files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let Ok(files) = std::fs::read_dir(entry.path().join("fd")) else {
+            continue;
+        };
+        let holds = files.flatten().any(|file| {
+            std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str())
+        });
         if holds {
             let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             return Some(format!("{} (process {pid})", name.trim()));
@@ -69,12 +83,15 @@ impl TlsListener {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect)
             .with_context(|| format!("--tls-cert {}", certificate.display()))?;
-        let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("--tls-key {}", key.display()))?;
-        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .context("--tls-cert and --tls-key do not fit together")?;
+        let key =
+            PrivateKeyDer::from_pem_file(key).with_context(|| format!("--tls-key {}", key.display()))?;
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("--tls-cert and --tls-key do not fit together")?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let address = listener.local_addr()?;
         let (sender, ready) = mpsc::channel(HANDSHAKES);
@@ -83,7 +100,11 @@ impl TlsListener {
     }
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>) {
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    ready: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+) {
     let places = Arc::new(Semaphore::new(HANDSHAKES));
     while let Ok(place) = places.clone().acquire_owned().await {
         let (stream, peer) = match listener.accept().await {
@@ -133,13 +154,18 @@ mod tests {
         let message = bind(address).await.unwrap_err().to_string();
         assert!(message.contains(&format!("port {}", address.port())), "{message}");
         assert!(message.contains("--listen"), "{message}");
-        assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+        assert!(
+            message.contains(&format!("process {}", std::process::id())),
+            "{message}"
+        );
     }
 
     #[test]
     fn only_listening_sockets_own_a_port() {
-        let listening = "  0: 0100007F:4E21 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 777 1";
-        let connected = "  0: 0100007F:4E21 0100007F:1F90 01 00000000:00000000 00:00000000 00000000 0 0 778 1";
+        let listening =
+            "  0: 0100007F:4E21 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 777 1";
+        let connected =
+            "  0: 0100007F:4E21 0100007F:1F90 01 00000000:00000000 00:00000000 00000000 0 0 778 1";
         assert_eq!(listening_inode(listening, 20001), Some("777"));
         assert_eq!(listening_inode(listening, 20002), None);
         assert_eq!(listening_inode(connected, 20001), None);

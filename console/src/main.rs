@@ -30,7 +30,10 @@ fn main() -> ExitCode {
         }
         return ExitCode::from(CONFIGURATION);
     }
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         tracing::debug!("a TLS provider was installed already");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -51,7 +54,9 @@ fn main() -> ExitCode {
 fn log(config: &Config) {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log_level)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => lines.with_ansi(false).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
@@ -61,7 +66,9 @@ fn log(config: &Config) {
 async fn run(config: Config) -> Result<()> {
     let listener = bind(config.listen).await?;
     let address = listener.local_addr()?;
-    let cluster = Cluster::connect(config.kubeconfig.as_deref()).await.context("the Kubernetes API: check --kubeconfig")?;
+    let cluster = Cluster::connect(config.kubeconfig.as_deref())
+        .await
+        .context("the Kubernetes API: check --kubeconfig")?;
     let tls = config.tls_cert.clone().zip(config.tls_key.clone());
     let console = Arc::new(Console::new(config, address, cluster));
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -69,7 +76,9 @@ async fn run(config: Config) -> Result<()> {
     let application = router(console);
     let serving = async {
         match tls {
-            Some((certificate, key)) => axum::serve(TlsListener::new(listener, &certificate, &key)?, application).await,
+            Some((certificate, key)) => {
+                axum::serve(TlsListener::new(listener, &certificate, &key)?, application).await
+            }
             None => axum::serve(listener, application).await,
         }
         .context("serving ended")

@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
-use mesh_api::config::{AnalyzeAnswer, AnalyzeRequest, ObjectName, ObjectSource, Problem, SaveConflict, SaveRequest, Severity};
+use mesh_api::config::{
+    AnalyzeAnswer, AnalyzeRequest, ObjectName, ObjectSource, Problem, SaveConflict, SaveRequest, Severity,
+};
 use mesh_crd::kinds::Kind;
 use serde_json::{Value, json};
 
@@ -24,22 +26,39 @@ pub async fn read(console: &Console, identity: &Identity, name: &ObjectName) -> 
 }
 
 /// Replaces one object, if it is still the version that the edit is based on.
-pub async fn save(console: &Console, identity: &Identity, name: &ObjectName, request: SaveRequest) -> Result<Response, Failure> {
+pub async fn save(
+    console: &Console,
+    identity: &Identity,
+    name: &ObjectName,
+    request: SaveRequest,
+) -> Result<Response, Failure> {
     let (kind, mut object) = match checked(console, &request.yaml, Some(name)).await {
         Ok(checked) => checked,
         Err(problems) => return Ok(unprocessable(problems, name)),
     };
     if request.resource_version.is_empty() {
-        return Err(Failure::new(StatusCode::BAD_REQUEST, "the save does not say on which version it is based")
-            .remedy("send the `resource_version` of the object that was read"));
+        return Err(Failure::new(
+            StatusCode::BAD_REQUEST,
+            "the save does not say on which version it is based",
+        )
+        .remedy("send the `resource_version` of the object that was read"));
     }
     set_resource_version(&mut object, Some(&request.resource_version));
-    let path = format!("{}/{}{}", collection(kind, &object, name), escape(&name.name), options(request.dry_run));
+    let path = format!(
+        "{}/{}{}",
+        collection(kind, &object, name),
+        escape(&name.name),
+        options(request.dry_run)
+    );
     write(console, identity, Method::PUT, &path, name, &object, &request).await
 }
 
 /// Creates one object.
-pub async fn create(console: &Console, identity: &Identity, request: SaveRequest) -> Result<Response, Failure> {
+pub async fn create(
+    console: &Console,
+    identity: &Identity,
+    request: SaveRequest,
+) -> Result<Response, Failure> {
     let (kind, mut object) = match checked(console, &request.yaml, None).await {
         Ok(checked) => checked,
         Err(problems) => return Ok(unprocessable(problems, &ObjectName::default())),
@@ -51,19 +70,33 @@ pub async fn create(console: &Console, identity: &Identity, request: SaveRequest
 }
 
 /// Deletes one object; with a version, only that version.
-pub async fn delete(console: &Console, identity: &Identity, name: &ObjectName, version: Option<&str>) -> Result<Response, Failure> {
+pub async fn delete(
+    console: &Console,
+    identity: &Identity,
+    name: &ObjectName,
+    version: Option<&str>,
+) -> Result<Response, Failure> {
     let mut body = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
     if let Some(version) = version {
         body["preconditions"] = json!({"resourceVersion": version});
     }
-    let answer = call(&client(console, identity)?, Method::DELETE, &path_of(name)?, Some(&body)).await?;
+    let answer = call(
+        &client(console, identity)?,
+        Method::DELETE,
+        &path_of(name)?,
+        Some(&body),
+    )
+    .await?;
     audit("delete", identity, name, answer.status, false);
     if answer.status.is_success() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     if answer.status == StatusCode::CONFLICT {
-        return Err(Failure::new(StatusCode::CONFLICT, format!("{} was changed meanwhile and was not deleted", shown(name)))
-            .remedy("look at its present version, then delete it again"));
+        return Err(Failure::new(
+            StatusCode::CONFLICT,
+            format!("{} was changed meanwhile and was not deleted", shown(name)),
+        )
+        .remedy("look at its present version, then delete it again"));
     }
     Err(refused(&answer, "delete", name))
 }
@@ -78,7 +111,11 @@ async fn write(
     request: &SaveRequest,
 ) -> Result<Response, Failure> {
     let client = client(console, identity)?;
-    let verb = if method == Method::POST { "create" } else { "update" };
+    let verb = if method == Method::POST {
+        "create"
+    } else {
+        "update"
+    };
     let answer = call(&client, method, path, Some(object)).await?;
     audit(verb, identity, name, answer.status, request.dry_run);
     match answer.status {
@@ -92,43 +129,95 @@ async fn write(
 }
 
 /// Text to object, or every problem with it: syntax, name, kind, and the control plane's analysis.
-async fn checked(console: &Console, text: &str, name: Option<&ObjectName>) -> Result<(&'static Kind, Value), Vec<Problem>> {
+async fn checked(
+    console: &Console,
+    text: &str,
+    name: Option<&ObjectName>,
+) -> Result<(&'static Kind, Value), Vec<Problem>> {
     let mut object = yaml::parse(text).map_err(|problem| vec![problem])?;
     yaml::strip(&mut object);
     if let (Some(name), Some(metadata)) = (name, object.get_mut("metadata").and_then(Value::as_object_mut)) {
-        metadata.entry("namespace").or_insert_with(|| Value::from(name.namespace.clone()));
+        metadata
+            .entry("namespace")
+            .or_insert_with(|| Value::from(name.namespace.clone()));
     }
-    let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let api_version = object
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let written = yaml::name(&object);
     let Some(kind) = Kind::by_api_version(&api_version, &written.kind) else {
-        let message = format!("`{}` of `{api_version}` is not a kind that the console edits", written.kind);
-        return Err(placed(vec![wrong("apiVersion", message, "use an Istio kind, as VirtualService of networking.istio.io/v1")], text));
+        let message = format!(
+            "`{}` of `{api_version}` is not a kind that the console edits",
+            written.kind
+        );
+        return Err(placed(
+            vec![wrong(
+                "apiVersion",
+                message,
+                "use an Istio kind, as VirtualService of networking.istio.io/v1",
+            )],
+            text,
+        ));
     };
     let mut problems = Vec::new();
     if written.name.is_empty() {
-        problems.push(wrong("metadata.name", "the object has no name".into(), "add metadata.name"));
+        problems.push(wrong(
+            "metadata.name",
+            "the object has no name".into(),
+            "add metadata.name",
+        ));
     }
     if written.namespace.is_empty() {
-        problems.push(wrong("metadata.namespace", "the object has no namespace".into(), "add metadata.namespace"));
+        problems.push(wrong(
+            "metadata.namespace",
+            "the object has no namespace".into(),
+            "add metadata.namespace",
+        ));
     }
     if let Some(name) = name
         && written != *name
     {
-        let message = format!("the text is {}, but {} is being edited", shown(&written), shown(name));
-        problems.push(wrong("metadata.name", message, "keep kind, namespace and name, or create a new object"));
+        let message = format!(
+            "the text is {}, but {} is being edited",
+            shown(&written),
+            shown(name)
+        );
+        problems.push(wrong(
+            "metadata.name",
+            message,
+            "keep kind, namespace and name, or create a new object",
+        ));
     }
     if problems.is_empty() {
         problems = analysis(console, text).await;
     }
-    if problems.is_empty() { Ok((kind, object)) } else { Err(placed(problems, text)) }
+    if problems.is_empty() {
+        Ok((kind, object))
+    } else {
+        Err(placed(problems, text))
+    }
 }
 
 /// Errors that the control plane sees. Without it the API server's own validation still stands between a mistake
 /// and the mesh, and a repair must stay possible; so that its absence does not refuse the save.
 async fn analysis(console: &Console, text: &str) -> Vec<Problem> {
-    let Ok(body) = serde_json::to_vec(&AnalyzeRequest { yaml: text.to_owned() }) else { return Vec::new() };
-    match console.controlplane.ask::<AnalyzeAnswer>(Method::POST, "/api/analyze", Some(body.into())).await {
-        Ok(answer) => answer.problems.into_iter().filter(|problem| problem.severity == Severity::Error).collect(),
+    let Ok(body) = serde_json::to_vec(&AnalyzeRequest {
+        yaml: text.to_owned(),
+    }) else {
+        return Vec::new();
+    };
+    match console
+        .controlplane
+        .ask::<AnalyzeAnswer>(Method::POST, "/api/analyze", Some(body.into()))
+        .await
+    {
+        Ok(answer) => answer
+            .problems
+            .into_iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .collect(),
         Err(failure) => {
             tracing::warn!(target: "audit", reason = failure.message.as_str(), "saved without the control plane's analysis");
             Vec::new()
@@ -136,7 +225,11 @@ async fn analysis(console: &Console, text: &str) -> Vec<Problem> {
     }
 }
 
-async fn conflict(client: &kube::Client, name: &ObjectName, request: &SaveRequest) -> Result<Response, Failure> {
+async fn conflict(
+    client: &kube::Client,
+    name: &ObjectName,
+    request: &SaveRequest,
+) -> Result<Response, Failure> {
     let answer = call(client, Method::GET, &path_of(name)?, None).await?;
     if !answer.status.is_success() {
         return Err(refused(&answer, "get", name));
@@ -150,9 +243,20 @@ async fn conflict(client: &kube::Client, name: &ObjectName, request: &SaveReques
     let message = if request.resource_version.is_empty() {
         format!("{} exists already; nothing was changed", shown(name))
     } else {
-        format!("{} was changed by someone else since you opened it; nothing was saved", shown(name))
+        format!(
+            "{} was changed by someone else since you opened it; nothing was saved",
+            shown(name)
+        )
     };
-    Ok((StatusCode::CONFLICT, Json(SaveConflict { current, diff, message })).into_response())
+    Ok((
+        StatusCode::CONFLICT,
+        Json(SaveConflict {
+            current,
+            diff,
+            message,
+        }),
+    )
+        .into_response())
 }
 
 /// The API server's causes as problems.
@@ -162,15 +266,32 @@ fn problems_of(answer: &Answer) -> Vec<Problem> {
         .into_iter()
         .flatten()
         .map(|cause| {
-            let text = |key: &str| cause.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text = |key: &str| {
+                cause
+                    .get(key)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
             wrong(&text("field"), text("message"), "")
         })
         .collect();
     if problems.is_empty() {
         // Strict decoding names its fields in the message only: unknown field "spec.http[0].retry".
         let message = answer.message();
-        let fields = message.split("unknown field \"").skip(1).filter_map(|rest| rest.split('"').next());
-        problems = fields.map(|field| wrong(field, format!("unknown field `{field}`"), "correct its spelling, or remove it")).collect();
+        let fields = message
+            .split("unknown field \"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next());
+        problems = fields
+            .map(|field| {
+                wrong(
+                    field,
+                    format!("unknown field `{field}`"),
+                    "correct its spelling, or remove it",
+                )
+            })
+            .collect();
         if problems.is_empty() {
             problems.push(wrong("", message.to_owned(), ""));
         }
@@ -192,7 +313,10 @@ fn wrong(field: &str, message: String, remedy: &str) -> Problem {
 
 /// Fills in the lines, and orders by them.
 fn placed(mut problems: Vec<Problem>, text: &str) -> Vec<Problem> {
-    for problem in problems.iter_mut().filter(|problem| problem.line.is_none() && !problem.field.is_empty()) {
+    for problem in problems
+        .iter_mut()
+        .filter(|problem| problem.line.is_none() && !problem.field.is_empty())
+    {
         if let Some((line, column)) = yaml::locate(text, &problem.field) {
             (problem.line, problem.column) = (Some(line), Some(column));
         }
@@ -203,20 +327,33 @@ fn placed(mut problems: Vec<Problem>, text: &str) -> Vec<Problem> {
 
 fn unprocessable(problems: Vec<Problem>, name: &ObjectName) -> Response {
     let object = (!name.name.is_empty()).then(|| name.clone());
-    (StatusCode::UNPROCESSABLE_ENTITY, Json(AnalyzeAnswer { problems, object })).into_response()
+    (
+        StatusCode::UNPROCESSABLE_ENTITY,
+        Json(AnalyzeAnswer { problems, object }),
+    )
+        .into_response()
 }
 
 fn refused(answer: &Answer, verb: &str, name: &ObjectName) -> Failure {
-    let failure = Failure::new(answer.status, format!("cannot {verb} {}: {}", shown(name), answer.message()));
+    let failure = Failure::new(
+        answer.status,
+        format!("cannot {verb} {}: {}", shown(name), answer.message()),
+    );
     match answer.status {
         StatusCode::FORBIDDEN => failure.remedy(format!(
             "ask for a Role with verb `{verb}` on {} in namespace {}",
-            Kind::by_kind(&name.kind).map_or_else(|| name.kind.clone(), |kind| format!("{}.{}", kind.plural, kind.group)),
+            Kind::by_kind(&name.kind).map_or_else(
+                || name.kind.clone(),
+                |kind| format!("{}.{}", kind.plural, kind.group)
+            ),
             name.namespace
         )),
         StatusCode::NOT_FOUND => failure.remedy("it may have been deleted: look at the list"),
         StatusCode::UNAUTHORIZED => failure.remedy("your token has expired: sign in again"),
-        status if status.is_server_error() => Failure { status: StatusCode::BAD_GATEWAY, ..failure },
+        status if status.is_server_error() => Failure {
+            status: StatusCode::BAD_GATEWAY,
+            ..failure
+        },
         _ => failure,
     }
 }
@@ -237,24 +374,41 @@ fn client(console: &Console, identity: &Identity) -> Result<kube::Client, Failur
 }
 
 fn source(name: &ObjectName, object: &Value) -> ObjectSource {
-    ObjectSource { object: name.clone(), yaml: yaml::print(object), resource_version: yaml::resource_version(object) }
+    ObjectSource {
+        object: name.clone(),
+        yaml: yaml::print(object),
+        resource_version: yaml::resource_version(object),
+    }
 }
 
 fn path_of(name: &ObjectName) -> Result<String, Failure> {
     let Some(kind) = Kind::by_kind(&name.kind) else {
-        return Err(Failure::new(StatusCode::NOT_FOUND, format!("`{}` is not a kind that the console knows", name.kind))
-            .remedy("use an Istio kind, as VirtualService"));
+        return Err(Failure::new(
+            StatusCode::NOT_FOUND,
+            format!("`{}` is not a kind that the console knows", name.kind),
+        )
+        .remedy("use an Istio kind, as VirtualService"));
     };
     let version = kind.versions.first().copied().unwrap_or("v1");
     Ok(format!(
         "/apis/{}/{version}/namespaces/{}/{}/{}",
-        kind.group, escape(&name.namespace), kind.plural, escape(&name.name)
+        kind.group,
+        escape(&name.namespace),
+        kind.plural,
+        escape(&name.name)
     ))
 }
 
 fn collection(kind: &Kind, object: &Value, name: &ObjectName) -> String {
-    let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    format!("/apis/{api_version}/namespaces/{}/{}", escape(&name.namespace), kind.plural)
+    let api_version = object
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    format!(
+        "/apis/{api_version}/namespaces/{}/{}",
+        escape(&name.namespace),
+        kind.plural
+    )
 }
 
 /// Names are DNS labels; whatever else arrives must not change the path.

@@ -40,9 +40,10 @@ fn operation(route: &Route) -> Value {
         .iter()
         .map(|(name, text)| json!({"name": name, "in": "query", "description": text, "schema": {"type": "string"}}))
         .collect();
-    parameters.extend(path_parameters(route.path).map(|name| {
-        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
-    }));
+    parameters.extend(
+        path_parameters(route.path)
+            .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})),
+    );
     let success = match route.response {
         Some(name) => json!({"description": "success", "content": reference(name)}),
         None => json!({"description": "success"}),
@@ -67,7 +68,10 @@ fn operation(route: &Route) -> Value {
 }
 
 fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
-    path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(|name| name.trim_start_matches('*'))
+    path.split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next())
+        .map(|name| name.trim_start_matches('*'))
 }
 
 #[cfg(test)]

@@ -101,7 +101,16 @@ const fn route(
     action: Action,
     summary: &'static str,
 ) -> Route {
-    Route { method, path, permission, action, summary, query: &[], request: None, response: None }
+    Route {
+        method,
+        path,
+        permission,
+        action,
+        summary,
+        query: &[],
+        request: None,
+        response: None,
+    }
 }
 
 impl Route {
@@ -129,37 +138,171 @@ const ONE_OBJECT: &str = "/api/objects/{kind}/{namespace}/{name}";
 
 /// The table.
 pub static TABLE: &[Route] = &[
-    route(Method::GET, "/healthz", Public, A::Health, "Whether the console lives"),
-    route(Method::GET, "/readyz", Public, A::Ready, "Whether the API server and the control plane answer the console"),
+    route(
+        Method::GET,
+        "/healthz",
+        Public,
+        A::Health,
+        "Whether the console lives",
+    ),
+    route(
+        Method::GET,
+        "/readyz",
+        Public,
+        A::Ready,
+        "Whether the API server and the control plane answer the console",
+    ),
     route(Method::GET, "/", Public, A::Page, "The page"),
     route(Method::GET, "/graph", Public, A::Page, "The page, at the graph"),
-    route(Method::GET, "/config", Public, A::Page, "The page, at the configuration"),
-    route(Method::GET, "/config/{*rest}", Public, A::Page, "The page, at one object"),
-    route(Method::GET, "/mesh", Public, A::Page, "The page, at the mesh's own parts"),
-    route(Method::GET, "/assets/{*path}", Public, A::Asset, "A file of the page"),
-    route(Method::GET, "/api/openapi.json", Read, A::OpenApi, "This description"),
-    route(Method::GET, "/api/session", Public, A::Session, "Who is signed in; on loopback the page gets its cookie here")
-        .answers("Session"),
-    route(Method::POST, "/api/session", Public, A::SignIn, "Signs in with a Kubernetes token").takes("SignIn").answers("Session"),
+    route(
+        Method::GET,
+        "/config",
+        Public,
+        A::Page,
+        "The page, at the configuration",
+    ),
+    route(
+        Method::GET,
+        "/config/{*rest}",
+        Public,
+        A::Page,
+        "The page, at one object",
+    ),
+    route(
+        Method::GET,
+        "/mesh",
+        Public,
+        A::Page,
+        "The page, at the mesh's own parts",
+    ),
+    route(
+        Method::GET,
+        "/assets/{*path}",
+        Public,
+        A::Asset,
+        "A file of the page",
+    ),
+    route(
+        Method::GET,
+        "/api/openapi.json",
+        Read,
+        A::OpenApi,
+        "This description",
+    ),
+    route(
+        Method::GET,
+        "/api/session",
+        Public,
+        A::Session,
+        "Who is signed in; on loopback the page gets its cookie here",
+    )
+    .answers("Session"),
+    route(
+        Method::POST,
+        "/api/session",
+        Public,
+        A::SignIn,
+        "Signs in with a Kubernetes token",
+    )
+    .takes("SignIn")
+    .answers("Session"),
     route(Method::DELETE, "/api/session", Public, A::SignOut, "Signs out").answers("Session"),
-    route(Method::GET, "/api/graph", Read, A::Query, "The service graph with exact counts").query(SCOPE).answers("Graph"),
-    route(Method::GET, "/api/graph/stream", Read, A::Stream, "The graph as server-sent events named `graph`").query(STREAM),
-    route(Method::GET, "/api/layout", Read, A::Layout, "Where the graph's nodes stand").query(SCOPE).answers("Layout"),
-    route(Method::GET, "/api/series", Read, A::Query, "One edge over time").query(SERIES).answers("Series"),
-    route(Method::GET, "/api/objects", Read, A::Query, "Every Istio object, its problems, how far it has come").answers("ObjectList"),
-    route(Method::POST, "/api/analyze", Read, A::Query, "An object judged as if it were saved")
-        .takes("AnalyzeRequest")
-        .answers("AnalyzeAnswer"),
-    route(Method::GET, "/api/propagation", Read, A::Query, "How many proxies run a version of an object")
-        .query(OBJECT)
-        .answers("Propagation"),
-    route(Method::GET, "/api/proxies", Read, A::Query, "Every proxy and its state").answers("ProxyList"),
-    route(Method::GET, "/api/status", Read, A::Query, "Control plane and history").answers("Status"),
-    route(Method::POST, "/api/objects", Edit, A::CreateObject, "Creates an object").takes("SaveRequest").answers("ObjectSource"),
+    route(
+        Method::GET,
+        "/api/graph",
+        Read,
+        A::Query,
+        "The service graph with exact counts",
+    )
+    .query(SCOPE)
+    .answers("Graph"),
+    route(
+        Method::GET,
+        "/api/graph/stream",
+        Read,
+        A::Stream,
+        "The graph as server-sent events named `graph`",
+    )
+    .query(STREAM),
+    route(
+        Method::GET,
+        "/api/layout",
+        Read,
+        A::Layout,
+        "Where the graph's nodes stand",
+    )
+    .query(SCOPE)
+    .answers("Layout"),
+    route(Method::GET, "/api/series", Read, A::Query, "One edge over time")
+        .query(SERIES)
+        .answers("Series"),
+    route(
+        Method::GET,
+        "/api/objects",
+        Read,
+        A::Query,
+        "Every Istio object, its problems, how far it has come",
+    )
+    .answers("ObjectList"),
+    route(
+        Method::POST,
+        "/api/analyze",
+        Read,
+        A::Query,
+        "An object judged as if it were saved",
+    )
+    .takes("AnalyzeRequest")
+    .answers("AnalyzeAnswer"),
+    route(
+        Method::GET,
+        "/api/propagation",
+        Read,
+        A::Query,
+        "How many proxies run a version of an object",
+    )
+    .query(OBJECT)
+    .answers("Propagation"),
+    route(
+        Method::GET,
+        "/api/proxies",
+        Read,
+        A::Query,
+        "Every proxy and its state",
+    )
+    .answers("ProxyList"),
+    route(
+        Method::GET,
+        "/api/status",
+        Read,
+        A::Query,
+        "Control plane and history",
+    )
+    .answers("Status"),
+    route(
+        Method::POST,
+        "/api/objects",
+        Edit,
+        A::CreateObject,
+        "Creates an object",
+    )
+    .takes("SaveRequest")
+    .answers("ObjectSource"),
     route(Method::GET, ONE_OBJECT, Read, A::ReadObject, "One object as YAML").answers("ObjectSource"),
-    route(Method::PUT, ONE_OBJECT, Edit, A::SaveObject, "Replaces an object: 409 SaveConflict, 422 AnalyzeAnswer")
-        .takes("SaveRequest")
-        .answers("ObjectSource"),
-    route(Method::DELETE, ONE_OBJECT, Edit, A::DeleteObject, "Deletes an object")
-        .query(&[("resourceVersion", "delete only this version")]),
+    route(
+        Method::PUT,
+        ONE_OBJECT,
+        Edit,
+        A::SaveObject,
+        "Replaces an object: 409 SaveConflict, 422 AnalyzeAnswer",
+    )
+    .takes("SaveRequest")
+    .answers("ObjectSource"),
+    route(
+        Method::DELETE,
+        ONE_OBJECT,
+        Edit,
+        A::DeleteObject,
+        "Deletes an object",
+    )
+    .query(&[("resourceVersion", "delete only this version")]),
 ];

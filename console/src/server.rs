@@ -39,8 +39,15 @@ pub fn router(console: Arc<Console>) -> Router {
         router = router.route(route.path, serve(route));
     }
     router
-        .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "no such path").remedy("see /api/openapi.json") })
-        .method_not_allowed_fallback(|| async { Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method") })
+        .fallback(|| async {
+            Failure::new(StatusCode::NOT_FOUND, "no such path").remedy("see /api/openapi.json")
+        })
+        .method_not_allowed_fallback(|| async {
+            Failure::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path does not take this method",
+            )
+        })
         .layer(axum::middleware::from_fn_with_state(console.clone(), door))
         .with_state(console)
 }
@@ -60,29 +67,48 @@ async fn door(State(console): State<Arc<Console>>, mut request: Request, next: N
         request.extensions_mut().insert(From(origin));
         next.run(request).await
     } else {
-        Failure::new(StatusCode::MISDIRECTED_REQUEST, format!("the console does not answer to the host `{host}`"))
-            .remedy("use the address it was started with, or add --allowed-host")
-            .into_response()
+        Failure::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            format!("the console does not answer to the host `{host}`"),
+        )
+        .remedy("use the address it was started with, or add --allowed-host")
+        .into_response()
     };
     let mut response = finish(response, &id);
-    if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST) {
+    if matches!(
+        response.status(),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST
+    ) {
         tracing::warn!(target: "audit", %method, path, status = response.status().as_u16(), request_id = id, "denied");
     }
     let headers = response.headers_mut();
     let constant = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
-        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (header::HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+        (
+            header::HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            header::HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            header::HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=()",
+        ),
     ];
     for (name, value) in constant {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"));
+        .or_insert(HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ));
     response
 }
 
@@ -116,13 +142,21 @@ fn serve(route: &'static Route) -> MethodRouter<Arc<Console>> {
         Method::DELETE => MethodFilter::DELETE,
         _ => MethodFilter::GET,
     };
-    on(filter, move |State(console): State<Arc<Console>>, request: Request| async move {
-        answer(&console, route, request).await.unwrap_or_else(IntoResponse::into_response)
-    })
+    on(
+        filter,
+        move |State(console): State<Arc<Console>>, request: Request| async move {
+            answer(&console, route, request)
+                .await
+                .unwrap_or_else(IntoResponse::into_response)
+        },
+    )
 }
 
 async fn answer(console: &Console, route: &Route, request: Request) -> Result<Response, Failure> {
-    let origin = request.extensions().get::<From>().map_or(Origin::Cross, |from| from.0);
+    let origin = request
+        .extensions()
+        .get::<From>()
+        .map_or(Origin::Cross, |from| from.0);
     gate::admit(route, request.method(), request.headers(), origin)?;
     let identity = match route.action {
         Action::Health | Action::Ready | Action::Page | Action::Asset | Action::SignIn => Identity::Anonymous,
@@ -132,13 +166,22 @@ async fn answer(console: &Console, route: &Route, request: Request) -> Result<Re
     perform(console, route, identity, origin, request).await
 }
 
-async fn perform(console: &Console, route: &Route, identity: Identity, origin: Origin, request: Request) -> Result<Response, Failure> {
+async fn perform(
+    console: &Console,
+    route: &Route,
+    identity: Identity,
+    origin: Origin,
+    request: Request,
+) -> Result<Response, Failure> {
     match route.action {
         Action::Health => Ok("ok\n".into_response()),
         Action::Ready => ready(console).await,
         Action::OpenApi => Ok(Json(openapi::describe()).into_response()),
         Action::Page => Ok(assets::page()),
-        Action::Asset => assets::asset(request.uri().path().trim_start_matches("/assets/"), request.headers()),
+        Action::Asset => assets::asset(
+            request.uri().path().trim_start_matches("/assets/"),
+            request.headers(),
+        ),
         Action::Session => session(console, identity, origin).await,
         Action::SignIn => sign_in(console, body(request).await?).await,
         Action::SignOut => Ok(sign_out(console, &request)),
@@ -159,12 +202,18 @@ async fn perform(console: &Console, route: &Route, identity: Identity, origin: O
 }
 
 async fn ready(console: &Console) -> Result<Response, Failure> {
-    console.controlplane.ask::<mesh_api::mesh::Status>(Method::GET, "/api/status", None).await?;
+    console
+        .controlplane
+        .ask::<mesh_api::mesh::Status>(Method::GET, "/api/status", None)
+        .await?;
     let answer = crate::cluster::call(&console.cluster.own(), Method::GET, "/readyz", None).await?;
     if answer.status.is_success() {
         Ok("ok\n".into_response())
     } else {
-        Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("the API server is not ready: {}", answer.message())))
+        Err(Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the API server is not ready: {}", answer.message()),
+        ))
     }
 }
 
@@ -177,20 +226,37 @@ async fn session(console: &Console, identity: Identity, origin: Origin) -> Resul
         && matches!(origin, Origin::Same | Origin::Typed)
         && let Some(local) = local_user(console).await?
     {
-        cookie = Some(set_cookie(&console.sessions.create(local.clone(), Instant::now()), console.config.secure()));
+        cookie = Some(set_cookie(
+            &console.sessions.create(local.clone(), Instant::now()),
+            console.config.secure(),
+        ));
         user = Some(local);
     }
-    Ok(with_cookie(Json(describe(console, user.as_ref()).await).into_response(), cookie))
+    Ok(with_cookie(
+        Json(describe(console, user.as_ref()).await).into_response(),
+        cookie,
+    ))
 }
 
 async fn local_user(console: &Console) -> Result<Option<User>, Failure> {
-    let Some(path) = &console.config.local_user_token else { return Ok(None) };
+    let Some(path) = &console.config.local_user_token else {
+        return Ok(None);
+    };
     let token = tokio::fs::read_to_string(path).await.map_err(|error| {
-        Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("the token of the local user {} cannot be read: {error}", path.display()))
-            .remedy("check --local-user-token")
+        Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the token of the local user {} cannot be read: {error}",
+                path.display()
+            ),
+        )
+        .remedy("check --local-user-token")
     })?;
     let token = token.trim().to_owned();
-    let name = console.reviews.name(&console.cluster, &token, Instant::now()).await?;
+    let name = console
+        .reviews
+        .name(&console.cluster, &token, Instant::now())
+        .await?;
     Ok(name.map(|name| User { name, token }))
 }
 
@@ -199,27 +265,49 @@ async fn describe(console: &Console, user: Option<&User>) -> Session {
         Some(user) => console.cluster.may_edit(user).await.unwrap_or(false),
         None => false,
     };
-    Session { user: user.map(|user| user.name.clone()).unwrap_or_default(), may_edit, version: env!("CARGO_PKG_VERSION").into() }
+    Session {
+        user: user.map(|user| user.name.clone()).unwrap_or_default(),
+        may_edit,
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
 }
 
 async fn sign_in(console: &Console, request: SignIn) -> Result<Response, Failure> {
     let token = request.token.trim();
     let Some(name) = console.cluster.review(token).await? else {
-        return Err(Failure::new(StatusCode::UNAUTHORIZED, "the API server does not know this token")
-            .remedy("create one with `kubectl create token NAME`"));
+        return Err(Failure::new(
+            StatusCode::UNAUTHORIZED,
+            "the API server does not know this token",
+        )
+        .remedy("create one with `kubectl create token NAME`"));
     };
-    let user = User { name, token: token.to_owned() };
-    let cookie = set_cookie(&console.sessions.create(user.clone(), Instant::now()), console.config.secure());
+    let user = User {
+        name,
+        token: token.to_owned(),
+    };
+    let cookie = set_cookie(
+        &console.sessions.create(user.clone(), Instant::now()),
+        console.config.secure(),
+    );
     tracing::info!(target: "audit", user = user.name, "signed in");
-    Ok(with_cookie(Json(describe(console, Some(&user)).await).into_response(), Some(cookie)))
+    Ok(with_cookie(
+        Json(describe(console, Some(&user)).await).into_response(),
+        Some(cookie),
+    ))
 }
 
 fn sign_out(console: &Console, request: &Request) -> Response {
     if let Some(id) = gate::session_id(request.headers(), console.config.secure()) {
         console.sessions.end(id);
     }
-    let nobody = Session { version: env!("CARGO_PKG_VERSION").into(), ..Session::default() };
-    with_cookie(Json(nobody).into_response(), Some(clear_cookie(console.config.secure())))
+    let nobody = Session {
+        version: env!("CARGO_PKG_VERSION").into(),
+        ..Session::default()
+    };
+    with_cookie(
+        Json(nobody).into_response(),
+        Some(clear_cookie(console.config.secure())),
+    )
 }
 
 fn with_cookie(mut response: Response, cookie: Option<String>) -> Response {
@@ -232,17 +320,34 @@ fn with_cookie(mut response: Response, cookie: Option<String>) -> Response {
 /// Passes a query to the control plane, unchanged.
 async fn query(console: &Console, request: Request) -> Result<Response, Failure> {
     let path = path_and_query(&request);
-    let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
-    let body = if method == Method::GET { None } else { Some(bytes(request).await?) };
-    Ok(passed(console.controlplane.send(method, &path, body, false).await?))
+    let method = if request.method() == Method::HEAD {
+        Method::GET
+    } else {
+        request.method().clone()
+    };
+    let body = if method == Method::GET {
+        None
+    } else {
+        Some(bytes(request).await?)
+    };
+    Ok(passed(
+        console.controlplane.send(method, &path, body, false).await?,
+    ))
 }
 
 async fn stream(console: &Console, request: Request) -> Result<Response, Failure> {
     let Ok(permit) = console.streams.clone().try_acquire_owned() else {
-        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open")
-            .remedy("close some, or turn live updates off"));
+        return Err(
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open")
+                .remedy("close some, or turn live updates off"),
+        );
     };
-    let response = passed(console.controlplane.send(Method::GET, &path_and_query(&request), None, true).await?);
+    let response = passed(
+        console
+            .controlplane
+            .send(Method::GET, &path_and_query(&request), None, true)
+            .await?,
+    );
     let (parts, body) = response.into_parts();
     // The place is given back when the page goes away and the body is dropped.
     let body = Body::from_stream(body.into_data_stream().map(move |chunk| {
@@ -265,49 +370,85 @@ fn passed(response: http::Response<Body>) -> Response {
 
 async fn layout(console: &Console, uri: &Uri) -> Result<Response, Failure> {
     let query = uri.query().unwrap_or_default();
-    let graph: Graph = console.controlplane.ask(Method::GET, &format!("/api/graph?{query}"), None).await?;
+    let graph: Graph = console
+        .controlplane
+        .ask(Method::GET, &format!("/api/graph?{query}"), None)
+        .await?;
     let scope = format!(
         "{}|{}",
         parameter(uri, "type").unwrap_or_default(),
         parameter(uri, "namespaces").unwrap_or_default()
     );
-    let layout = console.layouts.layout(&scope, Topology::of(&graph), &Dagre, Instant::now());
+    let layout = console
+        .layouts
+        .layout(&scope, Topology::of(&graph), &Dagre, Instant::now());
     Ok(Json(layout).into_response())
 }
 
 fn path_and_query(request: &Request) -> String {
-    request.uri().path_and_query().map(|path| path.as_str().to_owned()).unwrap_or_default()
+    request
+        .uri()
+        .path_and_query()
+        .map(|path| path.as_str().to_owned())
+        .unwrap_or_default()
 }
 
 /// A query parameter, percent-decoded.
 fn parameter(uri: &Uri, name: &str) -> Option<String> {
     let query = uri.query()?;
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).ok()?;
-    pairs.into_iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value)
+    pairs
+        .into_iter()
+        .find(|(key, value)| key == name && !value.is_empty())
+        .map(|(_, value)| value)
 }
 
 /// `/api/objects/{kind}/{namespace}/{name}`
 fn object_name(request: &Request) -> Result<ObjectName, Failure> {
-    let mut segments = request.uri().path().trim_start_matches("/api/objects/").split('/');
+    let mut segments = request
+        .uri()
+        .path()
+        .trim_start_matches("/api/objects/")
+        .split('/');
     match (segments.next(), segments.next(), segments.next(), segments.next()) {
-        (Some(kind), Some(namespace), Some(name), None) if [kind, namespace, name].iter().all(|part| is_name(part)) => {
-            Ok(ObjectName { kind: kind.into(), namespace: namespace.into(), name: name.into() })
+        (Some(kind), Some(namespace), Some(name), None)
+            if [kind, namespace, name].iter().all(|part| is_name(part)) =>
+        {
+            Ok(ObjectName {
+                kind: kind.into(),
+                namespace: namespace.into(),
+                name: name.into(),
+            })
         }
-        _ => Err(Failure::new(StatusCode::BAD_REQUEST, "not an object's path").remedy("use /api/objects/KIND/NAMESPACE/NAME")),
+        _ => Err(Failure::new(StatusCode::BAD_REQUEST, "not an object's path")
+            .remedy("use /api/objects/KIND/NAMESPACE/NAME")),
     }
 }
 
 fn is_name(segment: &str) -> bool {
-    !segment.is_empty() && segment.len() <= 253 && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    !segment.is_empty()
+        && segment.len() <= 253
+        && segment
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
 async fn body<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Failure> {
-    serde_json::from_slice(&bytes(request).await?)
-        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body is not understood: {error}")))
+    serde_json::from_slice(&bytes(request).await?).map_err(|error| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not understood: {error}"),
+        )
+    })
 }
 
 async fn bytes(request: Request) -> Result<Bytes, Failure> {
-    axum::body::to_bytes(request.into_body(), BODY_LIMIT).await.map_err(|_| {
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {BODY_LIMIT} bytes, or broke off"))
-    })
+    axum::body::to_bytes(request.into_body(), BODY_LIMIT)
+        .await
+        .map_err(|_| {
+            Failure::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body is larger than {BODY_LIMIT} bytes, or broke off"),
+            )
+        })
 }

@@ -24,7 +24,9 @@ pub struct User {
 
 impl std::fmt::Debug for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,11 +51,21 @@ impl Sessions {
         let mut entries = self.entries.lock();
         entries.retain(|_, entry| now.duration_since(entry.created) < LIFETIME);
         if entries.len() >= LIMIT
-            && let Some(oldest) = entries.iter().min_by_key(|(_, entry)| entry.used).map(|(id, _)| id.clone())
+            && let Some(oldest) = entries
+                .iter()
+                .min_by_key(|(_, entry)| entry.used)
+                .map(|(id, _)| id.clone())
         {
             entries.remove(&oldest);
         }
-        entries.insert(id.clone(), Entry { user, created: now, used: now });
+        entries.insert(
+            id.clone(),
+            Entry {
+                user,
+                created: now,
+                used: now,
+            },
+        );
         id
     }
 
@@ -83,13 +95,20 @@ pub fn cookie_name(secure: bool) -> &'static str {
 /// `Set-Cookie` of a new session.
 pub fn set_cookie(id: &str, secure: bool) -> String {
     let suffix = if secure { "; Secure" } else { "" };
-    format!("{}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{suffix}", cookie_name(secure), LIFETIME.as_secs())
+    format!(
+        "{}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{suffix}",
+        cookie_name(secure),
+        LIFETIME.as_secs()
+    )
 }
 
 /// `Set-Cookie` that removes it.
 pub fn clear_cookie(secure: bool) -> String {
     let suffix = if secure { "; Secure" } else { "" };
-    format!("{}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{suffix}", cookie_name(secure))
+    format!(
+        "{}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{suffix}",
+        cookie_name(secure)
+    )
 }
 
 #[cfg(test)]
@@ -97,14 +116,20 @@ mod tests {
     use super::*;
 
     fn user() -> User {
-        User { name: "ada".into(), token: "secret".into() }
+        User {
+            name: "ada".into(),
+            token: "secret".into(),
+        }
     }
 
     #[test]
     fn a_session_ends_after_its_lifetime() {
         let (sessions, start) = (Sessions::default(), Instant::now());
         let id = sessions.create(user(), start);
-        assert_eq!(sessions.find(&id, start + LIFETIME - Duration::from_secs(1)), Some(user()));
+        assert_eq!(
+            sessions.find(&id, start + LIFETIME - Duration::from_secs(1)),
+            Some(user())
+        );
         assert_eq!(sessions.find(&id, start + LIFETIME), None);
     }
 

@@ -42,8 +42,11 @@ pub struct Console {
 impl Console {
     /// Puts the parts together; `listen` is the bound address.
     pub fn new(config: Config, listen: std::net::SocketAddr, cluster: Cluster) -> Self {
-        let controlplane =
-            ControlPlane::new(config.controlplane.clone(), config.controlplane_ca.clone(), config.token_path.clone());
+        let controlplane = ControlPlane::new(
+            config.controlplane.clone(),
+            config.controlplane_ca.clone(),
+            config.token_path.clone(),
+        );
         Self {
             hosts: Hosts::new(listen, &config.allowed_hosts),
             cluster,
@@ -69,7 +72,12 @@ impl Reviews {
     const LIMIT: usize = 1024;
 
     /// The name behind a valid token. Refusals are not remembered.
-    pub async fn name(&self, cluster: &Cluster, token: &str, now: Instant) -> Result<Option<String>, Failure> {
+    pub async fn name(
+        &self,
+        cluster: &Cluster,
+        token: &str,
+        now: Instant,
+    ) -> Result<Option<String>, Failure> {
         let key: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         if let Some((at, name)) = self.known.lock().get(&key)
             && now.duration_since(*at) < Self::FRESH

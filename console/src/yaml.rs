@@ -4,8 +4,14 @@ use mesh_api::config::{ObjectName, Problem, Severity};
 use serde_json::Value;
 
 /// What an API server adds; people neither read nor write it in an editor.
-const SERVER_FIELDS: &[&str] =
-    &["managedFields", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp"];
+const SERVER_FIELDS: &[&str] = &[
+    "managedFields",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+];
 
 /// Text to object, or the problem at its line.
 pub fn parse(text: &str) -> Result<Value, Problem> {
@@ -19,7 +25,10 @@ pub fn parse(text: &str) -> Result<Value, Problem> {
             line: location.as_ref().and_then(|at| place(at.line())),
             column: location.as_ref().and_then(|at| place(at.column())),
             // Further lines draw the source, which the editor shows anyway.
-            message: format!("not valid YAML: {}", error.to_string().lines().next().unwrap_or_default()),
+            message: format!(
+                "not valid YAML: {}",
+                error.to_string().lines().next().unwrap_or_default()
+            ),
             remedy: "correct the text at this line".into(),
         }
     })?;
@@ -45,9 +54,13 @@ pub fn print(object: &Value) -> String {
 
 /// Removes status and the server's bookkeeping.
 pub fn strip(object: &mut Value) {
-    let Some(fields) = object.as_object_mut() else { return };
+    let Some(fields) = object.as_object_mut() else {
+        return;
+    };
     fields.shift_remove("status");
-    let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
     for field in SERVER_FIELDS {
         metadata.shift_remove(*field);
     }
@@ -61,11 +74,20 @@ pub fn strip(object: &mut Value) {
 
 /// The order in which people write: apiVersion, kind, metadata (name first), spec.
 fn in_reading_order(object: Value) -> Value {
-    let Value::Object(mut fields) = object else { return object };
+    let Value::Object(mut fields) = object else {
+        return object;
+    };
     let mut ordered = serde_json::Map::new();
     for key in ["apiVersion", "kind", "metadata"] {
         if let Some(value) = fields.shift_remove(key) {
-            ordered.insert(key.into(), if key == "metadata" { metadata_in_order(value) } else { value });
+            ordered.insert(
+                key.into(),
+                if key == "metadata" {
+                    metadata_in_order(value)
+                } else {
+                    value
+                },
+            );
         }
     }
     ordered.extend(fields);
@@ -73,7 +95,9 @@ fn in_reading_order(object: Value) -> Value {
 }
 
 fn metadata_in_order(metadata: Value) -> Value {
-    let Value::Object(mut fields) = metadata else { return metadata };
+    let Value::Object(mut fields) = metadata else {
+        return metadata;
+    };
     let mut ordered = serde_json::Map::new();
     for key in ["name", "namespace", "labels", "annotations"] {
         if let Some(value) = fields.shift_remove(key) {
@@ -99,7 +123,11 @@ pub fn name(object: &Value) -> ObjectName {
 }
 
 fn text(object: &Value, pointer: &str) -> String {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Line and column of a field path (`spec.http[0].route[0].weight`), or of its nearest ancestor in the text.
@@ -108,7 +136,9 @@ pub fn locate(source: &str, field: &str) -> Option<(u32, u32)> {
     let mut at = None;
     let mut node = &tree;
     for step in steps(field) {
-        let Some((place, next)) = node.child(&step) else { break };
+        let Some((place, next)) = node.child(&step) else {
+            break;
+        };
         at = Some(place);
         node = next;
     }
@@ -126,7 +156,9 @@ fn steps(field: &str) -> Vec<Step> {
     let mut rest = field;
     while !rest.is_empty() {
         if let Some(inner) = rest.strip_prefix('[') {
-            let Some((index, after)) = inner.split_once(']') else { return steps };
+            let Some((index, after)) = inner.split_once(']') else {
+                return steps;
+            };
             steps.push(match index.parse() {
                 Ok(number) => Step::Item(number),
                 Err(_) => Step::Field(index.trim_matches(['"', '\'']).to_owned()),
@@ -156,9 +188,10 @@ enum Tree {
 impl Tree {
     fn child(&self, step: &Step) -> Option<(Place, &Tree)> {
         match (self, step) {
-            (Self::Map(entries), Step::Field(name)) => {
-                entries.iter().find(|(key, ..)| key == name).map(|(_, place, tree)| (*place, tree))
-            }
+            (Self::Map(entries), Step::Field(name)) => entries
+                .iter()
+                .find(|(key, ..)| key == name)
+                .map(|(_, place, tree)| (*place, tree)),
             (Self::List(items), Step::Item(index)) => items.get(*index).map(|(place, tree)| (*place, tree)),
             _ => None,
         }
@@ -264,8 +297,16 @@ mod tests {
             "kind": "VirtualService", "apiVersion": "networking.istio.io/v1",
         });
         let text = print(&object);
-        assert!(text.starts_with("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: a\n"), "{text}");
-        assert!(!text.contains("managedFields") && !text.contains("status") && !text.contains("annotations"), "{text}");
+        assert!(
+            text.starts_with(
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: a\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            !text.contains("managedFields") && !text.contains("status") && !text.contains("annotations"),
+            "{text}"
+        );
         assert_eq!(parse(&text).unwrap()["spec"], object["spec"]);
     }
 }

@@ -7,7 +7,9 @@ use leptos::html;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_router::hooks::use_params_map;
-use mesh_api::config::{AnalyzeAnswer, AnalyzeRequest, ObjectName, ObjectSource, Problem, SaveConflict, SaveRequest, Severity};
+use mesh_api::config::{
+    AnalyzeAnswer, AnalyzeRequest, ObjectName, ObjectSource, Problem, SaveConflict, SaveRequest, Severity,
+};
 
 use super::island::{Diff, Editor};
 use super::problems::problem_row;
@@ -61,7 +63,9 @@ pub fn EditorPage() -> impl IntoView {
     });
     move || match loaded.get() {
         None => view! { <div class="empty" role="status"><p>{t().waiting}</p></div> }.into_any(),
-        Some(Err(failure)) => failed(t().config, failure, move || again.update(|times| *times += 1)).into_any(),
+        Some(Err(failure)) => {
+            failed(t().config, failure, move || again.update(|times| *times += 1)).into_any()
+        }
         Some(Ok(source)) => view! { <Desk source/> }.into_any(),
     }
 }
@@ -149,11 +153,15 @@ fn Desk(source: ObjectSource) -> impl IntoView {
 
 impl Session {
     fn changed(self) -> bool {
-        self.text.with(|text| self.base.with(|base| base.resource_version.is_empty() || *text != base.yaml))
+        self.text.with(|text| {
+            self.base
+                .with(|base| base.resource_version.is_empty() || *text != base.yaml)
+        })
     }
 
     fn broken(self) -> bool {
-        self.problems.with(|problems| problems.iter().any(|problem| problem.severity == Severity::Error))
+        self.problems
+            .with(|problems| problems.iter().any(|problem| problem.severity == Severity::Error))
     }
 
     /// The control plane judges what stands there, a moment after the last key.
@@ -174,7 +182,12 @@ impl Session {
                         return;
                     }
                     spawn_local(async move {
-                        let answer = api::send::<_, AnalyzeAnswer>(Method::POST, "/api/analyze", &AnalyzeRequest { yaml }).await;
+                        let answer = api::send::<_, AnalyzeAnswer>(
+                            Method::POST,
+                            "/api/analyze",
+                            &AnalyzeRequest { yaml },
+                        )
+                        .await;
                         if turn.try_get_value() != Some(mine) {
                             return;
                         }
@@ -206,7 +219,11 @@ impl Session {
 
     fn save(self) {
         let base = self.base.get_untracked();
-        let body = SaveRequest { yaml: self.text.get_untracked(), resource_version: base.resource_version.clone(), dry_run: false };
+        let body = SaveRequest {
+            yaml: self.text.get_untracked(),
+            resource_version: base.resource_version.clone(),
+            dry_run: false,
+        };
         let address = address();
         self.saving.set(true);
         self.failure.set(None);
@@ -221,7 +238,10 @@ impl Session {
             match answer {
                 Ok(source) if new => {
                     let name = source.object;
-                    address.go(&format!("/config/{}/{}/{}", name.kind, name.namespace, name.name), Step::Replace);
+                    address.go(
+                        &format!("/config/{}/{}/{}", name.kind, name.namespace, name.name),
+                        Step::Replace,
+                    );
                 }
                 Ok(source) => self.accept(source),
                 Err(failure) => self.refuse(failure),
@@ -247,7 +267,10 @@ impl Session {
         {
             self.mode.set(Mode::Editing);
             self.show(answer.problems);
-            self.failure.set(Some(Failure { message: t().invalid.to_owned(), ..failure }));
+            self.failure.set(Some(Failure {
+                message: t().invalid.to_owned(),
+                ..failure
+            }));
         } else {
             self.failure.set(Some(failure));
         }
@@ -255,7 +278,9 @@ impl Session {
 
     /// After a conflict: their version is the base; ours is kept on top, or dropped.
     fn settle(self, keep_mine: bool) {
-        let Mode::Conflicting(conflict) = self.mode.get_untracked() else { return };
+        let Mode::Conflicting(conflict) = self.mode.get_untracked() else {
+            return;
+        };
         if keep_mine {
             self.base.set(conflict.current);
             self.mode.set(Mode::Reviewing);
@@ -269,14 +294,23 @@ impl Session {
 
     fn delete(self) {
         let base = self.base.get_untracked();
-        let shown = format!("{} {}/{}", base.object.kind, base.object.namespace, base.object.name);
-        let sure = window().confirm_with_message(&(t().delete_question)(&shown)).unwrap_or(false);
+        let shown = format!(
+            "{} {}/{}",
+            base.object.kind, base.object.namespace, base.object.name
+        );
+        let sure = window()
+            .confirm_with_message(&(t().delete_question)(&shown))
+            .unwrap_or(false);
         if !sure {
             return;
         }
         let address = address();
         spawn_local(async move {
-            let path = format!("{}?resourceVersion={}", path_of(&base.object), base.resource_version);
+            let path = format!(
+                "{}?resourceVersion={}",
+                path_of(&base.object),
+                base.resource_version
+            );
             match api::delete(&path).await {
                 Ok(()) => {
                     self.text.set(self.base.get_untracked().yaml);
@@ -292,7 +326,13 @@ fn head(session: Session) -> impl IntoView {
     let who = expect_context::<Who>();
     let name = move || session.base.with(|base| base.object.clone());
     let exists = move || session.base.with(|base| !base.resource_version.is_empty());
-    let title = move || if exists() { name().name } else { t().new_object.to_owned() };
+    let title = move || {
+        if exists() {
+            name().name
+        } else {
+            t().new_object.to_owned()
+        }
+    };
     let state = move || {
         if session.saving.get() {
             view! { <span class="chip info">{sized_icon("loader-circle", "icon small spin")}{t().saving}</span> }.into_any()
@@ -304,7 +344,18 @@ fn head(session: Session) -> impl IntoView {
             ().into_any()
         }
     };
-    let refusal = move || (!who.may_edit()).then(|| if who.0.with(|who| who.as_ref().is_some_and(|who| !who.user.is_empty())) { t().may_not_edit } else { t().anonymous });
+    let refusal = move || {
+        (!who.may_edit()).then(|| {
+            if who
+                .0
+                .with(|who| who.as_ref().is_some_and(|who| !who.user.is_empty()))
+            {
+                t().may_not_edit
+            } else {
+                t().anonymous
+            }
+        })
+    };
     view! {
         <div class="page-head">
             <div class="crumbs">
@@ -349,7 +400,7 @@ fn side(session: Session) -> impl IntoView {
     view! {
         <aside class="side" aria-label=t().problems>
             <section data-problems="" aria-live="polite">
-                <h3>{t().problems}</h3>
+                <h2>{t().problems}</h2>
                 {move || {
                     let problems = session.problems.get();
                     if problems.is_empty() && session.checking.get() {

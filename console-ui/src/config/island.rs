@@ -48,22 +48,39 @@ pub struct Editor {
 
 impl Editor {
     /// Opens in `host` as soon as that stands.
-    pub fn new(host: NodeRef<html::Div>, text: RwSignal<String>, label: &'static str, on_save: Callback<()>) -> Self {
-        let editor = Self { open: StoredValue::new_local(None), ready: RwSignal::new(false) };
+    pub fn new(
+        host: NodeRef<html::Div>,
+        text: RwSignal<String>,
+        label: &'static str,
+        on_save: Callback<()>,
+    ) -> Self {
+        let editor = Self {
+            open: StoredValue::new_local(None),
+            ready: RwSignal::new(false),
+        };
         Effect::new(move |_| {
             let Some(host) = host.get() else { return };
             let on_change = Closure::new(move |changed: String| text.set(changed));
             let save = Closure::new(move || on_save.run(()));
             let options = js_sys::Object::new();
-            let set = |name: &str, value: &JsValue| js_sys::Reflect::set(&options, &name.into(), value).is_ok();
-            if !(set("label", &label.into()) && set("readOnly", &false.into()) && set("onChange", on_change.as_ref()) && set("onSave", save.as_ref())) {
+            let set =
+                |name: &str, value: &JsValue| js_sys::Reflect::set(&options, &name.into(), value).is_ok();
+            if !(set("label", &label.into())
+                && set("readOnly", &false.into())
+                && set("onChange", on_change.as_ref())
+                && set("onSave", save.as_ref()))
+            {
                 return;
             }
             spawn_local(async move {
                 let begun = text.get_untracked();
                 match open_editor(&host, &begun, &options).await {
                     Ok(handle) => {
-                        let open = Open { handle: handle.unchecked_into(), _on_change: on_change, _on_save: save };
+                        let open = Open {
+                            handle: handle.unchecked_into(),
+                            _on_change: on_change,
+                            _on_save: save,
+                        };
                         // The page may be gone by now; then this drops, and closes.
                         if editor.open.try_set_value(Some(open)).is_none() {
                             editor.ready.try_set(true);
@@ -83,7 +100,9 @@ impl Editor {
 
     /// Underlines problems at their lines.
     pub fn problems(self, problems: &[Problem]) {
-        let list = serde_json::to_string(problems).ok().and_then(|text| js_sys::JSON::parse(&text).ok());
+        let list = serde_json::to_string(problems)
+            .ok()
+            .and_then(|text| js_sys::JSON::parse(&text).ok());
         if let Some(list) = list {
             self.with(|handle| handle.problems(&list));
         }

@@ -43,12 +43,17 @@ pub fn ListPage() -> impl IntoView {
         });
     });
     let shown = shown(list);
-    let kind_of_view = Memo::new(move |_| match (list.with(|list| list.as_ref().map(|list| list.objects.is_empty())), failure.with(Option::is_some)) {
-        (None, true) => 0,
-        (None, false) => 1,
-        (Some(true), _) => 2,
-        (Some(false), _) if shown.with(Vec::is_empty) => 3,
-        _ => 4,
+    let kind_of_view = Memo::new(move |_| {
+        match (
+            list.with(|list| list.as_ref().map(|list| list.objects.is_empty())),
+            failure.with(Option::is_some),
+        ) {
+            (None, true) => 0,
+            (None, false) => 1,
+            (Some(true), _) => 2,
+            (Some(false), _) if shown.with(Vec::is_empty) => 3,
+            _ => 4,
+        }
     });
     view! {
         <h1 class="visually-hidden">{t().objects}</h1>
@@ -76,12 +81,22 @@ fn shown(list: RwSignal<Option<ObjectList>>) -> Memo<Vec<ObjectSummary>> {
         let kind = address.read("kind");
         let only_problems = address.read("problems").is_some();
         let wanted = |object: &&ObjectSummary| {
-            let text = format!("{} {} {}", object.object.name, object.object.namespace, object.summary).to_lowercase();
+            let text = format!(
+                "{} {} {}",
+                object.object.name, object.object.namespace, object.summary
+            )
+            .to_lowercase();
             words.split_whitespace().all(|word| text.contains(word))
                 && kind.as_ref().is_none_or(|kind| *kind == object.object.kind)
                 && (!only_problems || !object.problems.is_empty())
         };
-        list.with(|list| list.iter().flat_map(|list| &list.objects).filter(wanted).cloned().collect())
+        list.with(|list| {
+            list.iter()
+                .flat_map(|list| &list.objects)
+                .filter(wanted)
+                .cloned()
+                .collect()
+        })
     })
 }
 
@@ -90,7 +105,12 @@ fn Filters(list: RwSignal<Option<ObjectList>>) -> impl IntoView {
     let address = address();
     let who = expect_context::<Who>();
     let kinds = Memo::new(move |_| {
-        let mut kinds: Vec<String> = list.with(|list| list.iter().flat_map(|list| &list.objects).map(|object| object.object.kind.clone()).collect());
+        let mut kinds: Vec<String> = list.with(|list| {
+            list.iter()
+                .flat_map(|list| &list.objects)
+                .map(|object| object.object.kind.clone())
+                .collect()
+        });
         kinds.extend(address.read("kind"));
         kinds.sort();
         kinds.dedup();
@@ -146,7 +166,16 @@ fn Filters(list: RwSignal<Option<ObjectList>>) -> impl IntoView {
 
 #[component]
 fn Table(shown: Memo<Vec<ObjectSummary>>) -> impl IntoView {
-    let head = [t().name, t().kind, t().namespace, t().what, t().problems, t().live_on, t().age].map(|name| view! { <th scope="col">{name}</th> });
+    let head = [
+        t().name,
+        t().kind,
+        t().namespace,
+        t().what,
+        t().problems,
+        t().live_on,
+        t().age,
+    ]
+    .map(|name| view! { <th scope="col">{name}</th> });
     view! {
         <div class="table-wrap" tabindex="0" role="region" aria-label=t().objects>
             <table class="grid" data-objects="">

@@ -60,6 +60,11 @@ pub fn problem_chip(problems: &[Problem]) -> AnyView {
         return view! { <span class="health ok">{icon("circle-check")}</span><span class="visually-hidden">{t().no_problems}</span> }.into_any();
     };
     let class = format!("health {}", severity_class(worst));
-    let title = problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("\n");
-    view! { <span class=class title=title>{icon(severity_icon(worst))}{problems.len().to_string()}</span> }.into_any()
+    let title = problems
+        .iter()
+        .map(|problem| problem.message.clone())
+        .collect::<Vec<_>>()
+        .join("\n");
+    view! { <span class=class title=title>{icon(severity_icon(worst))}{problems.len().to_string()}</span> }
+        .into_any()
 }

@@ -43,7 +43,9 @@ pub fn Effects(saved: Signal<Option<ObjectSource>>) -> impl IntoView {
     let done = move || state.with(|state| state.as_ref().is_some_and(|state| state.live >= state.total));
     let now = ticker(EVERY);
     Effect::new(move |before: Option<String>| {
-        let Some(source) = saved.get() else { return String::new() };
+        let Some(source) = saved.get() else {
+            return String::new();
+        };
         now.track();
         if before.as_ref() != Some(&source.resource_version) {
             state.set(None);
@@ -64,7 +66,7 @@ pub fn Effects(saved: Signal<Option<ObjectSource>>) -> impl IntoView {
     });
     view! {
         <section aria-live="polite" data-effect="">
-            <h3>{t().effect}</h3>
+            <h2>{t().effect}</h2>
             {move || state.get().map(|propagation| {
                 let all = propagation.total > 0 && propagation.live >= propagation.total;
                 let share = format!("{:.0}", number(propagation.live.into()) * 100.0 / number(propagation.total.max(1).into()));

@@ -11,7 +11,7 @@ use crate::format;
 use crate::health::Health;
 
 /// Characters that fit beside the icon.
-const TITLE_LIMIT: usize = 17;
+const TITLE_LIMIT: usize = 20;
 
 /// What nodes tell the page.
 #[derive(Clone, Copy)]
@@ -33,7 +33,9 @@ pub fn Cards(
     related: Memo<Option<Vec<String>>>,
     events: CardEvents,
 ) -> impl IntoView {
-    let ids = Memo::new(move |_| scene.with(|scene| scene.cards.iter().map(|card| card.id.clone()).collect::<Vec<_>>()));
+    let ids = Memo::new(move |_| {
+        scene.with(|scene| scene.cards.iter().map(|card| card.id.clone()).collect::<Vec<_>>())
+    });
     view! {
         <svg class="nodes">
             <g transform=move || viewport.get().transform()>
@@ -61,10 +63,16 @@ fn CardView(
     });
     let class = move || {
         let mut class = String::from("node");
-        if selection.with(|selection| matches!(selection, Some(Selection::Node(id)) if key.with_value(|key| key == id))) {
+        if selection.with(
+            |selection| matches!(selection, Some(Selection::Node(id)) if key.with_value(|key| key == id)),
+        ) {
             class.push_str(" selected");
         }
-        if related.with(|related| related.as_ref().is_some_and(|ids| key.with_value(|key| !ids.contains(key)))) {
+        if related.with(|related| {
+            related
+                .as_ref()
+                .is_some_and(|ids| key.with_value(|key| !ids.contains(key)))
+        }) {
             class.push_str(" dim");
         }
         if card.with(|card| card.as_ref().is_some_and(|card| card.kind == NodeKind::Unknown)) {
@@ -73,11 +81,33 @@ fn CardView(
         class
     };
     let transform = move || {
-        card.with(|card| card.as_ref().map(|card| format!("translate({:.1} {:.1})", card.x - card.width / 2.0, card.y - card.height / 2.0)))
+        card.with(|card| {
+            card.as_ref().map(|card| {
+                format!(
+                    "translate({:.1} {:.1})",
+                    card.x - card.width / 2.0,
+                    card.y - card.height / 2.0
+                )
+            })
+        })
     };
     let spoken = move || {
         card.with(|card| {
-            card.as_ref().map(|card| format!("{} {}, {}, {} {}", card.title, card.version, card.health().word(), rate.get(), crate::text::t().rps))
+            card.as_ref().map(|card| {
+                let name = [card.title.as_str(), card.version.as_str()]
+                    .into_iter()
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(" ");
+                // Begins with what is written on the card, so that a voice command finds it.
+                format!(
+                    "{name} {} {}, {}, {}",
+                    rate.get(),
+                    crate::text::t().rps,
+                    card.health().word(),
+                    card.kind_word()
+                )
+            })
         })
     };
     view! {
@@ -96,7 +126,7 @@ fn CardView(
             on:focus=move |_| events.focus.run(key.get_value())
         >
             {move || card.get().map(|card| face(&card))}
-            <text class="sub" x="54" y="38">{move || format!("{} {}", rate.get(), crate::text::t().rps)}</text>
+            <text class="sub" x="49" y="38">{move || format!("{} {}", rate.get(), crate::text::t().rps)}</text>
         </g>
     }
 }
@@ -105,19 +135,18 @@ fn CardView(
 fn face(card: &Card) -> impl IntoView + use<> {
     let (width, height) = (format!("{:.0}", card.width), format!("{:.0}", card.height));
     let version = (!card.version.is_empty()).then(|| {
-        let x = format!("{:.0}", card.width - 34.0);
+        let x = format!("{:.0}", card.width - 12.0);
         view! { <text class="version" x=x y="38" text-anchor="end">{format::shorten(&card.version, 8)}</text> }
     });
-    let mark = format!("translate({:.0} {:.0})", card.width - 18.0, card.height / 2.0);
     view! {
         <title>{format!("{} — {}{}", card.title, card.kind_word(), if card.namespace.is_empty() { String::new() } else { format!(", {}", card.namespace) })}</title>
         <rect class="shade" x="0" y="2" width=width.clone() height=height.clone() rx="9"></rect>
         <rect class="card" width=width height=height rx="9"></rect>
-        <rect class="plate" x="9" y="9" width="34" height="34" rx="7"></rect>
-        <use class="glyph" href=format!("#i-{}", card.icon()) x="17" y="17" width="18" height="18"></use>
-        <text class="title" x="54" y="22">{format::shorten(&card.title, TITLE_LIMIT)}</text>
+        <rect class="plate" x="9" y="10" width="31" height="31" rx="7"></rect>
+        <use class="glyph" href=format!("#i-{}", card.icon()) x="16" y="17" width="17" height="17"></use>
+        <text class="title" x="49" y="22">{format::shorten(&card.title, TITLE_LIMIT)}</text>
         {version}
-        <g transform=mark>{mark_of(card.health())}</g>
+        <g transform="translate(39 40)">{mark_of(card.health())}</g>
     }
 }
 
@@ -125,7 +154,7 @@ fn face(card: &Card) -> impl IntoView + use<> {
 fn mark_of(health: Health) -> AnyView {
     match health {
         Health::Ok => view! {
-            <circle class="mark ok" r="7"></circle>
+            <circle class="mark ok" r="7.5"></circle>
             <path class="tick" d="M-3 0.2 -0.8 2.4 3 -2"></path>
         }
         .into_any(),

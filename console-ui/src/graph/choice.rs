@@ -36,7 +36,9 @@ impl Selection {
         let (kind, rest) = text.split_once(':')?;
         match kind {
             "node" => Some(Self::Node(rest.to_owned())),
-            "edge" => rest.split_once(Self::ARROW).map(|(from, to)| Self::Edge(from.to_owned(), to.to_owned())),
+            "edge" => rest
+                .split_once(Self::ARROW)
+                .map(|(from, to)| Self::Edge(from.to_owned(), to.to_owned())),
             _ => None,
         }
     }
@@ -84,11 +86,16 @@ impl Choice {
             }),
             namespaces: Memo::new(move |_| {
                 let text = address.read("namespaces").unwrap_or_default();
-                text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+                text.split(',')
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+                    .collect()
             }),
             window: Memo::new(move |_| {
                 let seconds = address.read("window").and_then(|text| text.parse().ok());
-                seconds.filter(|seconds| (10..=7 * 86_400).contains(seconds)).unwrap_or(60)
+                seconds
+                    .filter(|seconds| (10..=7 * 86_400).contains(seconds))
+                    .unwrap_or(60)
             }),
             label: Memo::new(move |_| match address.read("label").as_deref() {
                 Some("errors") => Label::Errors,
@@ -104,7 +111,11 @@ impl Choice {
 
     /// The scope as a query: `type=…&namespaces=…`; tracked.
     pub fn scope(self) -> String {
-        format!("type={}&namespaces={}", type_name(self.kind.get()), crate::api::encode(&self.namespaces.get().join(",")))
+        format!(
+            "type={}&namespaces={}",
+            type_name(self.kind.get()),
+            crate::api::encode(&self.namespaces.get().join(","))
+        )
     }
 }
 
@@ -151,7 +162,10 @@ mod tests {
     fn a_selection_survives_the_url() {
         for selection in [
             Selection::Node("default/reviews@v1".into()),
-            Selection::Edge("unknown".into(), "service:reviews.default.svc.cluster.local".into()),
+            Selection::Edge(
+                "unknown".into(),
+                "service:reviews.default.svc.cluster.local".into(),
+            ),
         ] {
             assert_eq!(Selection::from_text(&selection.to_text()), Some(selection));
         }

@@ -14,10 +14,12 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// Two points become an S with level ends; more become a spline that passes near the inner ones.
+    /// From left to right, level at every point; otherwise a spline that passes near the inner ones.
     pub fn through(points: &[Point]) -> Self {
+        let rightwards = points.iter().zip(points.iter().skip(1)).all(|(a, b)| a.0 < b.0);
         let sampled = match points {
-            [start, end] => level_bezier(*start, *end),
+            [start, end] => level_bezier(*start, *end).collect(),
+            [_, _, ..] if rightwards => level(points),
             [_, _, ..] => spline(points),
             _ => points.to_vec(),
         };
@@ -29,7 +31,10 @@ impl Curve {
             travelled.push(way);
             last = Some(*point);
         }
-        Self { points: sampled, travelled }
+        Self {
+            points: sampled,
+            travelled,
+        }
     }
 
     /// The pieces.
@@ -49,22 +54,57 @@ impl Curve {
             return self.points.last().copied().unwrap_or_default();
         };
         let before = after.saturating_sub(1);
-        let (Some(start), Some(from)) = (self.points.get(before), self.travelled.get(before)) else { return *end };
+        let (Some(start), Some(from)) = (self.points.get(before), self.travelled.get(before)) else {
+            return *end;
+        };
         let piece = to - from;
-        let share = if piece > 0.0 { ((way - from) / piece).clamp(0.0, 1.0) } else { 1.0 };
-        (start.0 + (end.0 - start.0) * share, start.1 + (end.1 - start.1) * share)
+        let share = if piece > 0.0 {
+            ((way - from) / piece).clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
+        (
+            start.0 + (end.0 - start.0) * share,
+            start.1 + (end.1 - start.1) * share,
+        )
     }
 
     /// How far a point is from the line.
     pub fn distance(&self, point: Point) -> f64 {
         let pieces = self.points.iter().zip(self.points.iter().skip(1));
-        pieces.map(|(start, end)| distance_to_piece(point, *start, *end)).fold(f64::INFINITY, f64::min)
+        pieces
+            .map(|(start, end)| distance_to_piece(point, *start, *end))
+            .fold(f64::INFINITY, f64::min)
     }
 }
 
-fn level_bezier(start: Point, end: Point) -> Vec<Point> {
+fn level(points: &[Point]) -> Vec<Point> {
+    let mut sampled: Vec<Point> = points.first().copied().into_iter().collect();
+    for (start, end) in points.iter().zip(points.iter().skip(1)) {
+        let half = (end.0 - start.0) / 2.0;
+        sampled.extend(
+            bezier(
+                *start,
+                (start.0 + half, start.1),
+                (end.0 - half, end.1),
+                *end,
+                2 * PIECES,
+            )
+            .skip(1),
+        );
+    }
+    sampled
+}
+
+fn level_bezier(start: Point, end: Point) -> impl Iterator<Item = Point> {
     let reach = ((end.0 - start.0).abs() / 2.0).max(40.0);
-    bezier(start, (start.0 + reach, start.1), (end.0 - reach, end.1), end, 3 * PIECES).collect()
+    bezier(
+        start,
+        (start.0 + reach, start.1),
+        (end.0 - reach, end.1),
+        end,
+        3 * PIECES,
+    )
 }
 
 fn bezier(a: Point, b: Point, c: Point, d: Point, pieces: u32) -> impl Iterator<Item = Point> {
@@ -72,7 +112,10 @@ fn bezier(a: Point, b: Point, c: Point, d: Point, pieces: u32) -> impl Iterator<
         let t = f64::from(piece) / f64::from(pieces);
         let u = 1.0 - t;
         let (wa, wb, wc, wd) = (u * u * u, 3.0 * u * u * t, 3.0 * u * t * t, t * t * t);
-        (wa * a.0 + wb * b.0 + wc * c.0 + wd * d.0, wa * a.1 + wb * b.1 + wc * c.1 + wd * d.1)
+        (
+            wa * a.0 + wb * b.0 + wc * c.0 + wd * d.0,
+            wa * a.1 + wb * b.1 + wc * c.1 + wd * d.1,
+        )
     })
 }
 
@@ -98,9 +141,19 @@ fn spline(points: &[Point]) -> Vec<Point> {
 
 fn basis(a: Point, b: Point, c: Point, d: Point, t: f64) -> Point {
     let (t2, t3) = (t * t, t * t * t);
-    let weights = [1.0 - 3.0 * t + 3.0 * t2 - t3, 4.0 - 6.0 * t2 + 3.0 * t3, 1.0 + 3.0 * t + 3.0 * t2 - 3.0 * t3, t3];
+    let weights = [
+        1.0 - 3.0 * t + 3.0 * t2 - t3,
+        4.0 - 6.0 * t2 + 3.0 * t3,
+        1.0 + 3.0 * t + 3.0 * t2 - 3.0 * t3,
+        t3,
+    ];
     let mix = |pick: fn(Point) -> f64| {
-        [a, b, c, d].into_iter().zip(weights).map(|(point, weight)| pick(point) * weight).sum::<f64>() / 6.0
+        [a, b, c, d]
+            .into_iter()
+            .zip(weights)
+            .map(|(point, weight)| pick(point) * weight)
+            .sum::<f64>()
+            / 6.0
     };
     (mix(|point| point.0), mix(|point| point.1))
 }
@@ -112,7 +165,11 @@ fn distance(a: Point, b: Point) -> f64 {
 fn distance_to_piece(point: Point, start: Point, end: Point) -> f64 {
     let (dx, dy) = (end.0 - start.0, end.1 - start.1);
     let squared = dx * dx + dy * dy;
-    let share = if squared > 0.0 { (((point.0 - start.0) * dx + (point.1 - start.1) * dy) / squared).clamp(0.0, 1.0) } else { 0.0 };
+    let share = if squared > 0.0 {
+        (((point.0 - start.0) * dx + (point.1 - start.1) * dy) / squared).clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
     distance(point, (start.0 + share * dx, start.1 + share * dy))
 }
 
@@ -126,10 +183,16 @@ mod tests {
 
     #[test]
     fn curves_begin_and_end_where_they_must() {
-        for points in [vec![(0.0, 0.0), (100.0, 50.0)], vec![(0.0, 0.0), (50.0, 80.0), (100.0, 0.0)]] {
+        for points in [
+            vec![(0.0, 0.0), (100.0, 50.0)],
+            vec![(0.0, 0.0), (50.0, 80.0), (100.0, 0.0)],
+        ] {
             let curve = Curve::through(&points);
             assert!(near(curve.at(0.0), points[0]), "{points:?}");
-            assert!(near(curve.at(curve.length()), points[points.len() - 1]), "{points:?}");
+            assert!(
+                near(curve.at(curve.length()), points[points.len() - 1]),
+                "{points:?}"
+            );
             assert!(curve.length() >= 100.0);
         }
     }

@@ -8,9 +8,9 @@ use crate::format::number;
 /// Pixels a second.
 const SPEED: f64 = 90.0;
 /// Dots that the busiest edge starts a second.
-const BUSIEST: f64 = 9.0;
+const BUSIEST: f64 = 6.0;
 /// One dot stands for one request below this rate.
-const TRUE_TO_COUNT_BELOW: f64 = 9.0;
+const TRUE_TO_COUNT_BELOW: f64 = 6.0;
 /// A traffic edge is never still: at least a dot in so many seconds.
 const LEAST: f64 = 0.2;
 
@@ -39,14 +39,32 @@ struct Stream {
 impl Dots {
     /// Moves on by `step` seconds.
     pub fn advance(&mut self, lines: &[Line], seconds: f64, step: f64) {
-        let rate = |line: &Line| if seconds > 0.0 { number(line.requests) / seconds } else { 0.0 };
+        let rate = |line: &Line| {
+            if seconds > 0.0 {
+                number(line.requests) / seconds
+            } else {
+                0.0
+            }
+        };
         let busiest = lines.iter().map(rate).fold(0.0, f64::max);
-        let scale = if busiest > TRUE_TO_COUNT_BELOW { BUSIEST / busiest } else { 1.0 };
-        self.streams.retain(|(source, target), _| lines.iter().any(|line| line.joins(source, target)));
+        let scale = if busiest > TRUE_TO_COUNT_BELOW {
+            BUSIEST / busiest
+        } else {
+            1.0
+        };
+        self.streams
+            .retain(|(source, target), _| lines.iter().any(|line| line.joins(source, target)));
         for line in lines {
-            let stream = self.streams.entry((line.source.clone(), line.target.clone())).or_default();
+            let stream = self
+                .streams
+                .entry((line.source.clone(), line.target.clone()))
+                .or_default();
             let rate = rate(line);
-            let starts = if rate > 0.0 { (rate * scale).max(LEAST) } else { 0.0 };
+            let starts = if rate > 0.0 {
+                (rate * scale).max(LEAST)
+            } else {
+                0.0
+            };
             let errors = number(line.errors) / number(line.requests).max(1.0);
             stream.advance(line.curve.length(), starts, errors, step);
         }
@@ -74,8 +92,15 @@ impl Stream {
                 self.errors_due -= 1.0;
             }
             // Where it would be, had it started exactly when due.
-            let late = if starts > 0.0 { (self.due / starts).min(step) } else { 0.0 };
-            self.dots.push(Dot { way: SPEED * late, error });
+            let late = if starts > 0.0 {
+                (self.due / starts).min(step)
+            } else {
+                0.0
+            };
+            self.dots.push(Dot {
+                way: SPEED * late,
+                error,
+            });
         }
     }
 }

@@ -104,14 +104,18 @@ impl Feed {
             let scope = choice.scope();
             let window = choice.window.get();
             let known = self.graph.with(|graph| {
-                graph.as_ref().is_none_or(|graph| self.layout.with(|layout| layout.as_ref().is_some_and(|layout| covers(graph, layout))))
+                graph.as_ref().is_none_or(|graph| {
+                    self.layout
+                        .with(|layout| layout.as_ref().is_some_and(|layout| covers(graph, layout)))
+                })
             });
             if known || asking.get_value() {
                 return;
             }
             asking.set_value(true);
             spawn_local(async move {
-                let layout = api::get::<Layout>(&format!("/api/layout?{scope}&from=now-{window}s&to=now")).await;
+                let layout =
+                    api::get::<Layout>(&format!("/api/layout?{scope}&from=now-{window}s&to=now")).await;
                 asking.set_value(false);
                 match layout {
                     Ok(layout) => self.layout.set(Some(layout)),
@@ -124,7 +128,9 @@ impl Feed {
     fn open(self, scope: &str, window: u32, kind: GraphType) -> Option<Open> {
         let source = EventSource::new(&format!("/api/graph/stream?{scope}&window={window}")).ok()?;
         let on_graph = Closure::new(move |event: MessageEvent| {
-            let Some(text) = event.data().as_string() else { return };
+            let Some(text) = event.data().as_string() else {
+                return;
+            };
             match serde_json::from_str::<Graph>(&text) {
                 Ok(graph) => {
                     self.lost.set(false);
@@ -142,13 +148,18 @@ impl Feed {
                 set_timeout(move || self.again.update(|times| *times += 1), REOPEN);
             }
         });
-        let graph_listens = source.add_event_listener_with_callback("graph", on_graph.as_ref().unchecked_ref());
+        let graph_listens =
+            source.add_event_listener_with_callback("graph", on_graph.as_ref().unchecked_ref());
         let open_listens = source.add_event_listener_with_callback("open", on_open.as_ref().unchecked_ref());
-        let error_listens = source.add_event_listener_with_callback("error", on_error.as_ref().unchecked_ref());
+        let error_listens =
+            source.add_event_listener_with_callback("error", on_error.as_ref().unchecked_ref());
         if graph_listens.and(open_listens).and(error_listens).is_err() {
             return None;
         }
-        Some(Open { source, _handlers: [on_graph, on_open, on_error] })
+        Some(Open {
+            source,
+            _handlers: [on_graph, on_open, on_error],
+        })
     }
 }
 

@@ -34,8 +34,14 @@ pub fn GraphPage() -> impl IntoView {
         }
     });
     let state = Memo::new(move |_| {
-        let arrived = feed.graph.with(|graph| graph.as_ref().map(|graph| graph.edges.is_empty()));
-        match (feed.failure.with(Option::is_some), arrived, scene.with(|scene| scene.cards.is_empty())) {
+        let arrived = feed
+            .graph
+            .with(|graph| graph.as_ref().map(|graph| graph.edges.is_empty()));
+        match (
+            feed.failure.with(Option::is_some),
+            arrived,
+            scene.with(|scene| scene.cards.is_empty()),
+        ) {
             (true, None, _) => Shown::Failed,
             (_, Some(true), _) => Shown::Quiet,
             (_, Some(false), false) => Shown::Traffic,
@@ -78,5 +84,9 @@ enum Shown {
 }
 
 fn has_gap(feed: Feed) -> bool {
-    feed.graph.with(|graph| graph.as_ref().is_some_and(|graph| graph.edges.iter().any(|edge| edge.gap)))
+    feed.graph.with(|graph| {
+        graph
+            .as_ref()
+            .is_some_and(|graph| graph.edges.iter().any(|edge| edge.gap))
+    })
 }

@@ -37,9 +37,18 @@ pub struct Palette {
 impl Palette {
     /// Asks the style sheet.
     pub fn read() -> Self {
-        let style = web_sys::window()
-            .and_then(|window| window.get_computed_style(&window.document()?.document_element()?).ok().flatten());
-        let colour = |name: &str| style.as_ref().and_then(|style| style.get_property_value(name).ok()).unwrap_or_default();
+        let style = web_sys::window().and_then(|window| {
+            window
+                .get_computed_style(&window.document()?.document_element()?)
+                .ok()
+                .flatten()
+        });
+        let colour = |name: &str| {
+            style
+                .as_ref()
+                .and_then(|style| style.get_property_value(name).ok())
+                .unwrap_or_default()
+        };
         Self {
             ok: colour("--paint-ok"),
             warn: colour("--paint-warn"),
@@ -97,13 +106,24 @@ impl Painter {
     /// Takes a canvas.
     pub fn new(canvas: HtmlCanvasElement) -> Option<Self> {
         let context = canvas.get_context("2d").ok()??.dyn_into().ok()?;
-        Some(Self { context, canvas, size: (0.0, 0.0), density: 1.0 })
+        Some(Self {
+            context,
+            canvas,
+            size: (0.0, 0.0),
+            density: 1.0,
+        })
     }
 
     /// Follows the window.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "screens are small and positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "screens are small and positive"
+    )]
     pub fn resize(&mut self, width: f64, height: f64) {
-        self.density = web_sys::window().map_or(1.0, |window| window.device_pixel_ratio()).clamp(1.0, 3.0);
+        self.density = web_sys::window()
+            .map_or(1.0, |window| window.device_pixel_ratio())
+            .clamp(1.0, 3.0);
         self.size = (width, height);
         self.canvas.set_width((width * self.density).round() as u32);
         self.canvas.set_height((height * self.density).round() as u32);
@@ -174,7 +194,8 @@ impl Painter {
 
     fn line(&self, line: &Line, picture: &Picture<'_>) {
         let context = &self.context;
-        let key = |pair: Option<&(String, String)>| pair.is_some_and(|(source, target)| line.joins(source, target));
+        let key =
+            |pair: Option<&(String, String)>| pair.is_some_and(|(source, target)| line.joins(source, target));
         let (hovered, selected) = (key(picture.hovered), key(picture.selected));
         let related = (picture.related)(line);
         let health = line.health();
@@ -274,11 +295,23 @@ impl Painter {
         context.set_font("500 11px Inter, sans-serif");
         let text_width = context.measure_text(&text).map_or(0.0, |metrics| metrics.width());
         let lock = if line.mutual_tls { LOCK_WIDTH } else { 0.0 };
-        let width = text_width + lock + 12.0 - if text.is_empty() && line.mutual_tls { 2.0 } else { 0.0 };
+        let width = text_width + lock + 12.0
+            - if text.is_empty() && line.mutual_tls {
+                2.0
+            } else {
+                0.0
+            };
         let (x, y) = line.curve.at(line.curve.length() / 2.0);
         let left = x - width / 2.0;
         context.begin_path();
-        rounded(context, left, y - LABEL_HEIGHT / 2.0, width, LABEL_HEIGHT, LABEL_HEIGHT / 2.0);
+        rounded(
+            context,
+            left,
+            y - LABEL_HEIGHT / 2.0,
+            width,
+            LABEL_HEIGHT,
+            LABEL_HEIGHT / 2.0,
+        );
         context.set_fill_style_str(&picture.palette.label);
         context.fill();
         context.set_stroke_style_str(&picture.palette.frame_line);
@@ -306,7 +339,10 @@ impl Painter {
         context.begin_path();
         context.move_to(x + 2.0, y - 1.0);
         context.line_to(x + 2.0, y - 2.4);
-        if context.arc(x + 4.0, y - 2.6, 2.0, std::f64::consts::PI, FULL_TURN).is_ok() {
+        if context
+            .arc(x + 4.0, y - 2.6, 2.0, std::f64::consts::PI, FULL_TURN)
+            .is_ok()
+        {
             context.line_to(x + 6.0, y - 1.0);
         }
         context.set_stroke_style_str(colour);
@@ -327,7 +363,11 @@ pub fn label(line: &Line, seconds: f64, label: Label) -> String {
 
 /// Wider with traffic, by its order of magnitude.
 fn width(line: &Line, seconds: f64) -> f64 {
-    let rate = if seconds > 0.0 { format::number(line.requests) / seconds } else { 0.0 };
+    let rate = if seconds > 0.0 {
+        format::number(line.requests) / seconds
+    } else {
+        0.0
+    };
     1.6 + (1.0 + rate).log10().clamp(0.0, 3.5) * 0.8
 }
 

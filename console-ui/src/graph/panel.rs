@@ -27,7 +27,9 @@ type Select = Callback<Option<Selection>>;
 #[component]
 pub fn Panel(scene: Memo<Scene>, choice: Choice, select: Select) -> impl IntoView {
     move || match choice.selection.get()? {
-        Selection::Node(id) => scene.with(|scene| scene.card(&id).is_some()).then(|| view! { <NodePanel id scene select/> }.into_any()),
+        Selection::Node(id) => scene
+            .with(|scene| scene.card(&id).is_some())
+            .then(|| view! { <NodePanel id scene select/> }.into_any()),
         Selection::Edge(source, target) => {
             let known = scene.with(|scene| scene.line(&source, &target).is_some());
             known.then(|| view! { <EdgePanel source target scene choice select/> }.into_any())
@@ -36,10 +38,17 @@ pub fn Panel(scene: Memo<Scene>, choice: Choice, select: Select) -> impl IntoVie
 }
 
 #[component]
-fn EdgePanel(source: String, target: String, scene: Memo<Scene>, choice: Choice, select: Select) -> impl IntoView {
+fn EdgePanel(
+    source: String,
+    target: String,
+    scene: Memo<Scene>,
+    choice: Choice,
+    select: Select,
+) -> impl IntoView {
     let (from, to) = (source.clone(), target.clone());
     let line = Memo::new(move |_| scene.with(|scene| scene.line(&from, &to).cloned()));
-    let name = |id: &str| scene.with_untracked(|scene| scene.card(id).map_or_else(|| id.to_owned(), full_name));
+    let name =
+        |id: &str| scene.with_untracked(|scene| scene.card(id).map_or_else(|| id.to_owned(), full_name));
     let (source_name, target_name) = (name(&source), name(&target));
     let series = series(choice, source.clone(), target.clone());
     let (source_id, target_id) = (source.clone(), target.clone());
@@ -75,7 +84,11 @@ fn NodePanel(id: String, scene: Memo<Scene>, select: Select) -> impl IntoView {
     let incoming = Memo::new(move |_| neighbours(scene, key, true));
     let outgoing = Memo::new(move |_| neighbours(scene, key, false));
     let edges = Memo::new(move |_| {
-        let lines = if key.with_value(|id| id == "unknown") { outgoing.get() } else { incoming.get() };
+        let lines = if key.with_value(|id| id == "unknown") {
+            outgoing.get()
+        } else {
+            incoming.get()
+        };
         lines.into_iter().flat_map(|line| line.edges).collect::<Vec<_>>()
     });
     let seconds = move || scene.with(|scene| scene.seconds);
@@ -110,7 +123,15 @@ fn NodePanel(id: String, scene: Memo<Scene>, select: Select) -> impl IntoView {
 
 fn neighbours(scene: Memo<Scene>, key: StoredValue<String>, incoming: bool) -> Vec<Line> {
     scene.with(|scene| {
-        let mine = |line: &&Line| key.with_value(|id| if incoming { line.target == *id } else { line.source == *id });
+        let mine = |line: &&Line| {
+            key.with_value(|id| {
+                if incoming {
+                    line.target == *id
+                } else {
+                    line.source == *id
+                }
+            })
+        };
         scene.lines.iter().filter(mine).cloned().collect()
     })
 }
@@ -122,12 +143,22 @@ fn close(select: Select) -> impl IntoView {
 }
 
 fn full_name(card: &Card) -> String {
-    if card.version.is_empty() { card.title.clone() } else { format!("{} {}", card.title, card.version) }
+    if card.version.is_empty() {
+        card.title.clone()
+    } else {
+        format!("{} {}", card.title, card.version)
+    }
 }
 
 fn summary(line: &Line, window: u32) -> impl IntoView + use<> {
-    let services: Vec<String> = line.edges.iter().map(|edge| format!("{} · {}", edge.protocol, edge.service)).collect();
-    let mutual = line.mutual_tls.then(|| view! { <span class="chip ok">{sized_icon("lock", "icon small")}{t().mtls}</span> });
+    let services: Vec<String> = line
+        .edges
+        .iter()
+        .map(|edge| format!("{} · {}", edge.protocol, edge.service))
+        .collect();
+    let mutual = line
+        .mutual_tls
+        .then(|| view! { <span class="chip ok">{sized_icon("lock", "icon small")}{t().mtls}</span> });
     view! {
         <div class="ends">
             {health_badge(line.health())}
@@ -144,8 +175,12 @@ fn figures(line: &Line, seconds: f64) -> impl IntoView + use<> {
         Health::Fail => "value fail",
         Health::Ok | Health::Unknown => "value",
     };
-    let most = |pick: fn(&Edge) -> Option<f64>| format::millis(line.edges.iter().filter_map(pick).max_by(f64::total_cmp));
-    let (sent, received) = line.edges.iter().fold((0, 0), |(sent, received), edge| (sent + edge.request_bytes, received + edge.response_bytes));
+    let most = |pick: fn(&Edge) -> Option<f64>| {
+        format::millis(line.edges.iter().filter_map(pick).max_by(f64::total_cmp))
+    };
+    let (sent, received) = line.edges.iter().fold((0, 0), |(sent, received), edge| {
+        (sent + edge.request_bytes, received + edge.response_bytes)
+    });
     let attempts: u64 = line.edges.iter().map(|edge| edge.attempts).sum();
     let plain = |label: &'static str, value: String| {
         view! { <div class="figure"><span class="value">{value}</span><span class="label">{label}</span></div> }
@@ -181,14 +216,25 @@ fn details(edges: &[Edge]) -> impl IntoView + use<> {
         for (flag, count) in edge.flags.iter().filter(|(flag, _)| *flag != "-") {
             *flags.entry(flag.clone()).or_default() += count;
         }
-        for RouteCount { virtual_service, route, match_name, requests, errors } in &edge.routes {
-            let entry = routes.entry((virtual_service.clone(), route.clone(), match_name.clone())).or_default();
+        for RouteCount {
+            virtual_service,
+            route,
+            match_name,
+            requests,
+            errors,
+        } in &edge.routes
+        {
+            let entry = routes
+                .entry((virtual_service.clone(), route.clone(), match_name.clone()))
+                .or_default();
             entry.0 += requests;
             entry.1 += errors;
         }
     }
     let total: u64 = edges.iter().map(|edge| edge.requests).sum();
-    let no_flags = flags.is_empty().then(|| view! { <p class="kind">{t().no_flags}</p> });
+    let no_flags = flags
+        .is_empty()
+        .then(|| view! { <p class="kind">{t().no_flags}</p> });
     view! {
         <section data-codes="">
             <h3>{t().codes}</h3>
@@ -315,14 +361,26 @@ fn series(choice: Choice, source: String, target: String) -> RwSignal<Option<Ser
     let series = RwSignal::new(None);
     let now = ticker(SERIES_EVERY);
     Effect::new(move |_| {
-        let (kind, window, paused) = (type_name(choice.kind.get()), choice.window.get(), choice.paused.get());
+        let (kind, window, paused) = (
+            type_name(choice.kind.get()),
+            choice.window.get(),
+            choice.paused.get(),
+        );
         if !paused {
             now.track();
         }
         // A minute of 10 s windows is too short for a curve.
         let span = window.max(600);
-        let end = if target == LOCAL_ANSWERS { "unknown" } else { &target };
-        let path = format!("/api/series?type={kind}&source={}&target={}&from=now-{span}s&to=now", api::encode(&source), api::encode(end));
+        let end = if target == LOCAL_ANSWERS {
+            "unknown"
+        } else {
+            &target
+        };
+        let path = format!(
+            "/api/series?type={kind}&source={}&target={}&from=now-{span}s&to=now",
+            api::encode(&source),
+            api::encode(end)
+        );
         spawn_local(async move {
             match api::get::<Series>(&path).await {
                 Ok(answer) => {

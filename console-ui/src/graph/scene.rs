@@ -118,10 +118,18 @@ impl Line {
 impl Scene {
     /// Joins; nodes that the layout does not know yet wait for the next one.
     pub fn new(graph: &Graph, layout: &Layout, kind: GraphType) -> Self {
-        let places: BTreeMap<&str, _> = layout.nodes.iter().map(|place| (place.id.as_str(), place)).collect();
+        let places: BTreeMap<&str, _> = layout
+            .nodes
+            .iter()
+            .map(|place| (place.id.as_str(), place))
+            .collect();
         let lines = lines(graph, layout);
         let nodes: BTreeMap<&str, &Node> = graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
-        let outside = Node { id: "unknown".into(), kind: NodeKind::Unknown, ..Node::default() };
+        let outside = Node {
+            id: "unknown".into(),
+            kind: NodeKind::Unknown,
+            ..Node::default()
+        };
         let mut cards = Vec::new();
         for (id, place) in &places {
             let node = match (nodes.get(id), *id) {
@@ -138,16 +146,35 @@ impl Scene {
                 width: place.width,
                 height: place.height,
                 title: title(node, id, kind),
-                version: if kind == GraphType::VersionedApp { node.version.clone() } else { String::new() },
+                version: if kind == GraphType::VersionedApp {
+                    node.version.clone()
+                } else {
+                    String::new()
+                },
                 namespace: node.namespace.clone(),
                 kind: node.kind,
                 requests,
                 errors,
             });
         }
-        let used = |name: &str| cards.iter().any(|card| card.namespace == name && card.kind != NodeKind::Unknown);
-        let boxes = layout.boxes.iter().filter(|frame| used(&frame.namespace)).cloned().collect();
-        Self { boxes, cards, lines, size: (layout.width, layout.height), seconds: graph.seconds }
+        let used = |name: &str| {
+            cards
+                .iter()
+                .any(|card| card.namespace == name && card.kind != NodeKind::Unknown)
+        };
+        let boxes = layout
+            .boxes
+            .iter()
+            .filter(|frame| used(&frame.namespace))
+            .cloned()
+            .collect();
+        Self {
+            boxes,
+            cards,
+            lines,
+            size: (layout.width, layout.height),
+            seconds: graph.seconds,
+        }
     }
 
     /// A node.
@@ -163,7 +190,9 @@ impl Scene {
     /// The edge nearest to a point of the picture, within `reach`.
     pub fn line_at(&self, point: (f64, f64), reach: f64) -> Option<&Line> {
         let near = self.lines.iter().map(|line| (line, line.curve.distance(point)));
-        near.filter(|(_, distance)| *distance <= reach).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(line, _)| line)
+        near.filter(|(_, distance)| *distance <= reach)
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(line, _)| line)
     }
 
     /// The neighbour that a call leads to (or comes from), nearest in height.
@@ -174,15 +203,27 @@ impl Scene {
             false if line.target == id => self.card(&line.source),
             _ => None,
         });
-        others.filter(|card| card.id != id).min_by(|a, b| (a.y - here.y).abs().total_cmp(&(b.y - here.y).abs()))
+        others
+            .filter(|card| card.id != id)
+            .min_by(|a, b| (a.y - here.y).abs().total_cmp(&(b.y - here.y).abs()))
     }
 
     /// The nearest node above or below.
     pub fn beside(&self, id: &str, below: bool) -> Option<&Card> {
         let here = self.card(id)?;
-        let wanted = |card: &&Card| card.id != id && if below { card.y > here.y + 1.0 } else { card.y < here.y - 1.0 };
+        let wanted = |card: &&Card| {
+            card.id != id
+                && if below {
+                    card.y > here.y + 1.0
+                } else {
+                    card.y < here.y - 1.0
+                }
+        };
         let far = |card: &Card| (card.y - here.y).abs() + (card.x - here.x).abs() * 2.0;
-        self.cards.iter().filter(wanted).min_by(|a, b| far(a).total_cmp(&far(b)))
+        self.cards
+            .iter()
+            .filter(wanted)
+            .min_by(|a, b| far(a).total_cmp(&far(b)))
     }
 }
 
@@ -190,19 +231,32 @@ impl Scene {
 pub fn covers(graph: &Graph, layout: &Layout) -> bool {
     graph.edges.iter().all(|edge| {
         let target = place_of_target(&edge.target);
-        layout.edges.iter().any(|path| path.source == edge.source && path.target == target)
-    }) && graph.nodes.iter().all(|node| node.id == "unknown" || layout.nodes.iter().any(|place| place.id == node.id))
+        layout
+            .edges
+            .iter()
+            .any(|path| path.source == edge.source && path.target == target)
+    }) && graph
+        .nodes
+        .iter()
+        .all(|node| node.id == "unknown" || layout.nodes.iter().any(|place| place.id == node.id))
 }
 
 /// Edges to `unknown` end at the place of local answers.
 pub fn place_of_target(target: &str) -> &str {
-    if target == "unknown" { LOCAL_ANSWERS } else { target }
+    if target == "unknown" {
+        LOCAL_ANSWERS
+    } else {
+        target
+    }
 }
 
 fn lines(graph: &Graph, layout: &Layout) -> Vec<Line> {
     let mut edges: BTreeMap<(&str, &str), Vec<&Edge>> = BTreeMap::new();
     for edge in &graph.edges {
-        edges.entry((&edge.source, place_of_target(&edge.target))).or_default().push(edge);
+        edges
+            .entry((&edge.source, place_of_target(&edge.target)))
+            .or_default()
+            .push(edge);
     }
     let ways = layout.edges.iter().filter_map(|path| {
         let edges = edges.get(&(path.source.as_str(), path.target.as_str()))?;
@@ -224,9 +278,15 @@ fn lines(graph: &Graph, layout: &Layout) -> Vec<Line> {
 fn received(lines: &[Line], id: &str) -> (u64, u64) {
     let sum = |pick: fn(&Line) -> &str| {
         let mine = lines.iter().filter(|line| pick(line) == id);
-        mine.fold((0, 0), |(requests, errors), line| (requests + line.requests, errors + line.errors))
+        mine.fold((0, 0), |(requests, errors), line| {
+            (requests + line.requests, errors + line.errors)
+        })
     };
-    if id == "unknown" { sum(|line| &line.source) } else { sum(|line| &line.target) }
+    if id == "unknown" {
+        sum(|line| &line.source)
+    } else {
+        sum(|line| &line.target)
+    }
 }
 
 fn title(node: &Node, id: &str, kind: GraphType) -> String {
@@ -241,13 +301,21 @@ fn title(node: &Node, id: &str, kind: GraphType) -> String {
         GraphType::App | GraphType::VersionedApp => &node.app,
         GraphType::Service => return service_name(id).to_owned(),
     };
-    if name.is_empty() { id.rsplit('/').next().unwrap_or(id).to_owned() } else { name.clone() }
+    if name.is_empty() {
+        id.rsplit('/').next().unwrap_or(id).to_owned()
+    } else {
+        name.clone()
+    }
 }
 
 /// `service:reviews.default.svc.cluster.local` -> `reviews`; other hosts stay whole.
 pub fn service_name(id: &str) -> &str {
     let host = id.strip_prefix("service:").unwrap_or(id);
-    if host.ends_with(".svc.cluster.local") { host.split('.').next().unwrap_or(host) } else { host }
+    if host.ends_with(".svc.cluster.local") {
+        host.split('.').next().unwrap_or(host)
+    } else {
+        host
+    }
 }
 
 #[cfg(test)]
@@ -269,20 +337,49 @@ mod tests {
         let node = |id: &str| Node {
             id: id.into(),
             workload: id.trim_start_matches("a/").into(),
-            kind: if id == "unknown" { NodeKind::Unknown } else { NodeKind::Workload },
+            kind: if id == "unknown" {
+                NodeKind::Unknown
+            } else {
+                NodeKind::Workload
+            },
             ..Node::default()
         };
         let graph = Graph {
             nodes: ["a/x", "a/y", "unknown"].map(node).into(),
-            edges: vec![edge("unknown", "a/x", 10, 0), edge("a/x", "a/y", 8, 1), edge("a/x", "unknown", 2, 2)],
+            edges: vec![
+                edge("unknown", "a/x", 10, 0),
+                edge("a/x", "a/y", 8, 1),
+                edge("a/x", "unknown", 2, 2),
+            ],
             seconds: 60.0,
             ..Graph::default()
         };
-        let place = |id: &str, x: f64| Place { id: id.into(), x, y: 0.0, width: 10.0, height: 10.0 };
-        let path = |source: &str, target: &str| Path { source: source.into(), target: target.into(), points: vec![(0.0, 0.0), (50.0, 0.0)] };
+        let place = |id: &str, x: f64| Place {
+            id: id.into(),
+            x,
+            y: 0.0,
+            width: 10.0,
+            height: 10.0,
+        };
+        let path = |source: &str, target: &str| Path {
+            source: source.into(),
+            target: target.into(),
+            points: vec![(0.0, 0.0), (50.0, 0.0)],
+        };
         let layout = Layout {
-            nodes: vec![place("a/x", 100.0), place("a/y", 200.0), place("a/silent", 300.0), place("unknown", 0.0), place(LOCAL_ANSWERS, 200.0)],
-            edges: vec![path("unknown", "a/x"), path("a/x", "a/y"), path("a/x", LOCAL_ANSWERS), path("a/y", "a/silent")],
+            nodes: vec![
+                place("a/x", 100.0),
+                place("a/y", 200.0),
+                place("a/silent", 300.0),
+                place("unknown", 0.0),
+                place(LOCAL_ANSWERS, 200.0),
+            ],
+            edges: vec![
+                path("unknown", "a/x"),
+                path("a/x", "a/y"),
+                path("a/x", LOCAL_ANSWERS),
+                path("a/y", "a/silent"),
+            ],
             ..Layout::default()
         };
         assert!(covers(&graph, &layout));
@@ -314,7 +411,10 @@ mod tests {
 
     #[test]
     fn services_are_called_by_their_short_name() {
-        assert_eq!(service_name("service:reviews.default.svc.cluster.local"), "reviews");
+        assert_eq!(
+            service_name("service:reviews.default.svc.cluster.local"),
+            "reviews"
+        );
         assert_eq!(service_name("service:api.example.com"), "api.example.com");
     }
 }

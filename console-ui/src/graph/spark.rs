@@ -12,7 +12,12 @@ const HEIGHT: f64 = 52.0;
 /// Draws a series.
 pub fn spark(series: &Series) -> impl IntoView + use<> {
     let step = number(series.step_seconds).max(1.0);
-    let peak = series.points.iter().map(|point| point.requests).max().unwrap_or(0);
+    let peak = series
+        .points
+        .iter()
+        .map(|point| point.requests)
+        .max()
+        .unwrap_or(0);
     let curve = points(series, peak);
     let area = format!("0,{HEIGHT} {curve} {WIDTH},{HEIGHT}");
     let last = series.points.len().max(2) - 1;
@@ -37,7 +42,11 @@ pub fn spark(series: &Series) -> impl IntoView + use<> {
 fn points(series: &Series, peak: u64) -> String {
     let last = series.points.len().max(2) - 1;
     let height = |requests: u64| HEIGHT - number(requests) / number(peak).max(1.0) * HEIGHT;
-    let points = series.points.iter().enumerate().map(|(at, point)| format!("{:.1},{:.1}", x_of(at, last), height(point.requests)));
+    let points = series
+        .points
+        .iter()
+        .enumerate()
+        .map(|(at, point)| format!("{:.1},{:.1}", x_of(at, last), height(point.requests)));
     points.collect::<Vec<_>>().join(" ")
 }
 
@@ -54,8 +63,14 @@ mod tests {
 
     #[test]
     fn the_curve_spans_the_chart() {
-        let point = |requests| Point { requests, ..Point::default() };
-        let series = Series { step_seconds: 10, points: vec![point(0), point(5), point(10)] };
+        let point = |requests| Point {
+            requests,
+            ..Point::default()
+        };
+        let series = Series {
+            step_seconds: 10,
+            points: vec![point(0), point(5), point(10)],
+        };
         assert_eq!(points(&series, 10), "0.0,52.0 160.0,26.0 320.0,0.0");
         assert_eq!(points(&Series::default(), 0), "");
     }

@@ -122,12 +122,16 @@ pub fn GraphStage(scene: Memo<Scene>, choice: Choice, select: Callback<Option<Se
 
 impl Stage {
     fn follow_size(self, host: NodeRef<html::Div>) {
-        let observer: StoredValue<Option<(ResizeObserver, Closure<dyn FnMut()>)>, LocalStorage> = StoredValue::new_local(None);
+        let observer: StoredValue<Option<(ResizeObserver, Closure<dyn FnMut()>)>, LocalStorage> =
+            StoredValue::new_local(None);
         Effect::new(move |_| {
             let Some(element) = host.get() else { return };
             let measured = element.clone();
             let measure = Closure::new(move || {
-                self.size.set((f64::from(measured.client_width()), f64::from(measured.client_height())));
+                self.size.set((
+                    f64::from(measured.client_width()),
+                    f64::from(measured.client_height()),
+                ));
             });
             if let Ok(watch) = ResizeObserver::new(measure.as_ref().unchecked_ref()) {
                 watch.observe(&element);
@@ -157,7 +161,8 @@ impl Stage {
                 if let Some(painter) = &mut painter {
                     painter.resize(width, height);
                 }
-                self.backstage.update_value(|backstage| backstage.painter = painter);
+                self.backstage
+                    .update_value(|backstage| backstage.painter = painter);
             }
         });
         Effect::new(move |_| {
@@ -264,7 +269,11 @@ impl Stage {
     fn press(self, event: &PointerEvent) {
         if event.button() == 0 {
             let at = (f64::from(event.client_x()), f64::from(event.client_y()));
-            self.drag.set(Some(Drag { from: at, last: at, moved: false }));
+            self.drag.set(Some(Drag {
+                from: at,
+                last: at,
+                moved: false,
+            }));
         }
     }
 
@@ -275,14 +284,18 @@ impl Stage {
                 self.drag.set(None);
             } else if drag.moved || (at.0 - drag.from.0).hypot(at.1 - drag.from.1) > CLICK_SLACK {
                 self.touched.set(true);
-                self.viewport.update(|view| *view = view.moved(at.0 - drag.last.0, at.1 - drag.last.1));
+                self.viewport
+                    .update(|view| *view = view.moved(at.0 - drag.last.0, at.1 - drag.last.1));
                 drag.last = at;
                 drag.moved = true;
                 self.drag.set(Some(drag));
             }
             return;
         }
-        let on_canvas = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlCanvasElement>().ok()).is_some();
+        let on_canvas = event
+            .target()
+            .and_then(|target| target.dyn_into::<web_sys::HtmlCanvasElement>().ok())
+            .is_some();
         let view = self.viewport.get_untracked();
         let (x, y) = local(event.current_target().as_ref(), at);
         let found = on_canvas
@@ -301,10 +314,14 @@ impl Stage {
     fn release(self, event: &PointerEvent) {
         let moved = self.drag.get_untracked().is_none_or(|drag| drag.moved);
         self.drag.set(None);
-        let on_canvas = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlCanvasElement>().ok()).is_some();
+        let on_canvas = event
+            .target()
+            .and_then(|target| target.dyn_into::<web_sys::HtmlCanvasElement>().ok())
+            .is_some();
         if !moved && on_canvas {
             let edge = self.hovered.get_untracked();
-            self.select.run(edge.map(|(source, target)| Selection::Edge(source, target)));
+            self.select
+                .run(edge.map(|(source, target)| Selection::Edge(source, target)));
         }
     }
 
@@ -320,12 +337,16 @@ impl Stage {
     fn zoom(self, factor: f64) {
         let (width, height) = self.size.get_untracked();
         self.touched.set(true);
-        self.viewport.update(|view| *view = view.scaled(factor, width / 2.0, height / 2.0));
+        self.viewport
+            .update(|view| *view = view.scaled(factor, width / 2.0, height / 2.0));
     }
 
     fn fit(self) {
         self.touched.set(false);
-        self.viewport.set(Viewport::fit(self.scene.with_untracked(|scene| scene.size), self.size.get_untracked()));
+        self.viewport.set(Viewport::fit(
+            self.scene.with_untracked(|scene| scene.size),
+            self.size.get_untracked(),
+        ));
     }
 
     fn pan(self, dx: f64, dy: f64) {
@@ -373,7 +394,11 @@ impl Stage {
     }
 
     fn reveal(self, id: &str) {
-        let Some((middle, size)) = self.scene.with_untracked(|scene| scene.card(id).map(|card| ((card.x, card.y), (card.width, card.height)))) else {
+        let Some((middle, size)) = self.scene.with_untracked(|scene| {
+            scene
+                .card(id)
+                .map(|card| ((card.x, card.y), (card.width, card.height)))
+        }) else {
             return;
         };
         let view = self.viewport.get_untracked();
@@ -388,12 +413,16 @@ impl Stage {
 /// One frame, then the next, while the stage lives.
 fn frame(stage: Stage) {
     let drawn = stage.backstage.try_update_value(|backstage| {
-        let now = web_sys::window().and_then(|window| window.performance()).map_or(0.0, |performance| performance.now() / 1000.0);
+        let now = web_sys::window()
+            .and_then(|window| window.performance())
+            .map_or(0.0, |performance| performance.now() / 1000.0);
         let step = (now - backstage.last_frame).clamp(0.0, FRAME_MOST);
         backstage.last_frame = now;
         let still = stage.choice.paused.get_untracked() || reduced_motion();
         if !still {
-            stage.scene.with_untracked(|scene| backstage.dots.advance(&scene.lines, scene.seconds, step));
+            stage
+                .scene
+                .with_untracked(|scene| backstage.dots.advance(&scene.lines, scene.seconds, step));
         }
         if backstage.dirty || !still {
             backstage.dirty = false;
@@ -426,7 +455,12 @@ fn focus_card(id: &str) {
     let cards = document().query_selector_all(".node").ok();
     let Some(cards) = cards else { return };
     for at in 0..cards.length() {
-        let Some(card) = cards.get(at).and_then(|node| node.dyn_into::<web_sys::SvgElement>().ok()) else { continue };
+        let Some(card) = cards
+            .get(at)
+            .and_then(|node| node.dyn_into::<web_sys::SvgElement>().ok())
+        else {
+            continue;
+        };
         if card.get_attribute("data-id").as_deref() == Some(id) {
             if card.focus().is_err() {
                 leptos::logging::warn!("cannot focus {id}");

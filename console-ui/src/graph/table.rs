@@ -12,16 +12,35 @@ use crate::text::t;
 
 /// All edges.
 #[component]
-pub fn EdgeTable(scene: Memo<Scene>, selection: Memo<Option<Selection>>, select: Callback<Option<Selection>>) -> impl IntoView {
+pub fn EdgeTable(
+    scene: Memo<Scene>,
+    selection: Memo<Option<Selection>>,
+    select: Callback<Option<Selection>>,
+) -> impl IntoView {
     let rows = Memo::new(move |_| {
-        scene.with(|scene| scene.lines.iter().flat_map(|line| line.edges.iter().cloned()).collect::<Vec<Edge>>())
+        scene.with(|scene| {
+            scene
+                .lines
+                .iter()
+                .flat_map(|line| line.edges.iter().cloned())
+                .collect::<Vec<Edge>>()
+        })
     });
-    let head = [t().source, t().target, t().service, t().protocol].map(|name| view! { <th scope="col">{name}</th> });
-    let numbers = [t().requests, t().rate, t().errors, t().client_errors, t().p50, t().p95, t().p99]
-        .map(|name| view! { <th scope="col" class="number">{name}</th> });
+    let head =
+        [t().source, t().target, t().service, t().protocol].map(|name| view! { <th scope="col">{name}</th> });
+    let numbers = [
+        t().requests,
+        t().rate,
+        t().errors,
+        t().client_errors,
+        t().p50,
+        t().p95,
+        t().p99,
+    ]
+    .map(|name| view! { <th scope="col" class="number">{name}</th> });
     view! {
         <div class="table-wrap" tabindex="0" role="region" aria-label=t().table>
-            <table class="grid" data-edges="">
+            <table class="grid" data-edges="" data-seconds=move || scene.with(|scene| scene.seconds).to_string()>
                 <thead>
                     <tr>
                         {head.into_iter().collect_view()}
@@ -41,11 +60,20 @@ pub fn EdgeTable(scene: Memo<Scene>, selection: Memo<Option<Selection>>, select:
     }
 }
 
-fn row(edge: Edge, seconds: f64, selection: Memo<Option<Selection>>, select: Callback<Option<Selection>>) -> impl IntoView {
+fn row(
+    edge: Edge,
+    seconds: f64,
+    selection: Memo<Option<Selection>>,
+    select: Callback<Option<Selection>>,
+) -> impl IntoView {
     let mine = Selection::Edge(edge.source.clone(), place_of_target(&edge.target).to_owned());
     let selected = {
         let mine = mine.clone();
-        move || selection.with(|selection| *selection == Some(mine.clone())).to_string()
+        move || {
+            selection
+                .with(|selection| *selection == Some(mine.clone()))
+                .to_string()
+        }
     };
     let number = |text: String| view! { <td class="number">{text}</td> };
     let numbers = [

@@ -24,7 +24,12 @@ pub fn Toolbar(choice: Choice, feed: Feed) -> impl IntoView {
             </option>
         }
     });
-    let labels = vec![(Label::Rate, t().label_rate), (Label::Errors, t().label_errors), (Label::P95, t().label_p95), (Label::None, t().label_none)];
+    let labels = vec![
+        (Label::Rate, t().label_rate),
+        (Label::Errors, t().label_errors),
+        (Label::P95, t().label_p95),
+        (Label::None, t().label_none),
+    ];
     view! {
         <div class="toolbar" role="toolbar" aria-label=t().graph>
             {segmented(
@@ -82,7 +87,10 @@ pub fn Toolbar(choice: Choice, feed: Feed) -> impl IntoView {
 fn AsOf(choice: Choice, feed: Feed) -> impl IntoView {
     let address = address();
     let now = ticker(Duration::from_millis(1000));
-    let known_until = Memo::new(move |_| feed.graph.with(|graph| graph.as_ref().map(|graph| graph.as_of.clone())));
+    let known_until = Memo::new(move |_| {
+        feed.graph
+            .with(|graph| graph.as_ref().map(|graph| graph.as_of.clone()))
+    });
     let words = move || {
         now.track();
         let age = known_until.get().and_then(|time| clock::age(&time, clock::now()));
@@ -112,7 +120,13 @@ fn AsOf(choice: Choice, feed: Feed) -> impl IntoView {
 fn known_namespaces(choice: Choice, feed: Feed) -> Memo<Vec<String>> {
     Memo::new(move |before: Option<&Vec<String>>| {
         let mut names = before.cloned().unwrap_or_default();
-        feed.graph.with(|graph| names.extend(graph.iter().flat_map(|graph| graph.nodes.iter().map(|node| node.namespace.clone()))));
+        feed.graph.with(|graph| {
+            names.extend(
+                graph
+                    .iter()
+                    .flat_map(|graph| graph.nodes.iter().map(|node| node.namespace.clone())),
+            )
+        });
         names.extend(choice.namespaces.get());
         names.retain(|name| !name.is_empty() && name != "unknown");
         names.sort();

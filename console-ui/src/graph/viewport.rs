@@ -13,7 +13,11 @@ pub struct Viewport {
 
 impl Default for Viewport {
     fn default() -> Self {
-        Self { x: 0.0, y: 0.0, zoom: 1.0 }
+        Self {
+            x: 0.0,
+            y: 0.0,
+            zoom: 1.0,
+        }
     }
 }
 
@@ -35,8 +39,14 @@ impl Viewport {
             return Self::default();
         }
         let room = |side: f64| (side - 2.0 * FIT_MARGIN).max(1.0);
-        let zoom = (room(window.0) / picture.0).min(room(window.1) / picture.1).clamp(ZOOM_LEAST, FIT_ZOOM_MOST);
-        Self { x: (window.0 - picture.0 * zoom) / 2.0, y: (window.1 - picture.1 * zoom) / 2.0, zoom }
+        let zoom = (room(window.0) / picture.0)
+            .min(room(window.1) / picture.1)
+            .clamp(ZOOM_LEAST, FIT_ZOOM_MOST);
+        Self {
+            x: (window.0 - picture.0 * zoom) / 2.0,
+            y: (window.1 - picture.1 * zoom) / 2.0,
+            zoom,
+        }
     }
 
     /// Scaled by a factor; what is under `(x, y)` on the screen stays there.
@@ -44,13 +54,21 @@ impl Viewport {
     pub fn scaled(self, factor: f64, x: f64, y: f64) -> Self {
         let zoom = (self.zoom * factor).clamp(ZOOM_LEAST, ZOOM_MOST);
         let scale = zoom / self.zoom;
-        Self { x: x - (x - self.x) * scale, y: y - (y - self.y) * scale, zoom }
+        Self {
+            x: x - (x - self.x) * scale,
+            y: y - (y - self.y) * scale,
+            zoom,
+        }
     }
 
     /// Moved on the screen.
     #[must_use]
     pub fn moved(self, dx: f64, dy: f64) -> Self {
-        Self { x: self.x + dx, y: self.y + dy, ..self }
+        Self {
+            x: self.x + dx,
+            y: self.y + dy,
+            ..self
+        }
     }
 
     /// Screen to picture.
@@ -62,7 +80,10 @@ impl Viewport {
     #[must_use]
     pub fn revealing(self, middle: (f64, f64), size: (f64, f64), window: (f64, f64)) -> Self {
         let shift = |offset: f64, middle: f64, size: f64, window: f64| {
-            let (low, high) = ((middle - size / 2.0) * self.zoom + offset, (middle + size / 2.0) * self.zoom + offset);
+            let (low, high) = (
+                (middle - size / 2.0) * self.zoom + offset,
+                (middle + size / 2.0) * self.zoom + offset,
+            );
             if low < FIT_MARGIN {
                 FIT_MARGIN - low
             } else if high > window - FIT_MARGIN {
@@ -71,7 +92,10 @@ impl Viewport {
                 0.0
             }
         };
-        self.moved(shift(self.x, middle.0, size.0, window.0), shift(self.y, middle.1, size.1, window.1))
+        self.moved(
+            shift(self.x, middle.0, size.0, window.0),
+            shift(self.y, middle.1, size.1, window.1),
+        )
     }
 
     /// Value of an SVG `transform`.
@@ -109,7 +133,11 @@ mod tests {
 
     #[test]
     fn zooming_keeps_the_point_under_the_pointer() {
-        let view = Viewport { x: 10.0, y: 20.0, zoom: 1.0 };
+        let view = Viewport {
+            x: 10.0,
+            y: 20.0,
+            zoom: 1.0,
+        };
         let before = view.picture(300.0, 200.0);
         let after = view.scaled(1.7, 300.0, 200.0).picture(300.0, 200.0);
         assert!((before.0 - after.0).abs() < 1e-9 && (before.1 - after.1).abs() < 1e-9);
@@ -118,7 +146,11 @@ mod tests {
 
     #[test]
     fn the_url_keeps_it() {
-        let view = Viewport { x: 12.0, y: -7.0, zoom: 0.75 };
+        let view = Viewport {
+            x: 12.0,
+            y: -7.0,
+            zoom: 0.75,
+        };
         assert_eq!(Viewport::from_text(&view.to_text()).unwrap(), view);
         for text in ["", "1_2", "1_2_x", "1_2_0", "NaN_1_1"] {
             assert_eq!(Viewport::from_text(text), None, "{text}");

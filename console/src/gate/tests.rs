@@ -6,7 +6,15 @@ use super::*;
 use crate::routes::TABLE;
 
 fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-    pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| {
+            (
+                http::HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        })
+        .collect()
 }
 
 #[track_caller]
@@ -24,7 +32,13 @@ fn origins() {
     check_origin(&[("origin", "http://127.0.0.1:20001")], Origin::Same);
     check_origin(&[("origin", "http://127.0.0.1:20002")], Origin::Cross);
     check_origin(&[("origin", "null")], Origin::Cross);
-    check_origin(&[("origin", "http://127.0.0.1:20001"), ("sec-fetch-site", "cross-site")], Origin::Cross);
+    check_origin(
+        &[
+            ("origin", "http://127.0.0.1:20001"),
+            ("sec-fetch-site", "cross-site"),
+        ],
+        Origin::Cross,
+    );
 }
 
 #[test]
@@ -56,16 +70,36 @@ fn every_unsafe_route_refuses_foreign_pages() {
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", route.path);
         let typed = admit(route, &route.method, &headers(&[json]), Origin::Typed).unwrap_err();
         assert_eq!(typed.status, StatusCode::FORBIDDEN, "{}", route.path);
-        assert!(admit(route, &route.method, &headers(&[json]), Origin::Same).is_ok(), "{}", route.path);
+        assert!(
+            admit(route, &route.method, &headers(&[json]), Origin::Same).is_ok(),
+            "{}",
+            route.path
+        );
     }
 }
 
 #[test]
 fn every_route_with_a_body_takes_json_only() {
     for route in TABLE.iter().filter(|route| route.request.is_some()) {
-        for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx"] {
-            let refused = admit(route, &route.method, &headers(&[("content-type", kind)]), Origin::Same).unwrap_err();
-            assert_eq!(refused.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{} {kind}", route.path);
+        for kind in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/jsonx",
+        ] {
+            let refused = admit(
+                route,
+                &route.method,
+                &headers(&[("content-type", kind)]),
+                Origin::Same,
+            )
+            .unwrap_err();
+            assert_eq!(
+                refused.status,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "{} {kind}",
+                route.path
+            );
         }
         let charset = [("content-type", "Application/JSON; charset=utf-8")];
         assert!(admit(route, &route.method, &headers(&charset), Origin::Same).is_ok());
@@ -74,15 +108,41 @@ fn every_route_with_a_body_takes_json_only() {
 
 #[test]
 fn every_edit_needs_a_user_and_reading_off_loopback_too() {
-    let user = Identity::Cookie(User { name: "ada".into(), token: "t".into() });
+    let user = Identity::Cookie(User {
+        name: "ada".into(),
+        token: "t".into(),
+    });
     for route in TABLE {
         let anonymous_here = permit(route, &Identity::Anonymous, true).is_ok();
         let anonymous_there = permit(route, &Identity::Anonymous, false).is_ok();
-        assert_eq!(anonymous_here, route.permission != Permission::Edit, "{} {}", route.method, route.path);
-        assert_eq!(anonymous_there, route.permission == Permission::Public, "{} {}", route.method, route.path);
-        assert!(permit(route, &user, false).is_ok(), "{} {}", route.method, route.path);
+        assert_eq!(
+            anonymous_here,
+            route.permission != Permission::Edit,
+            "{} {}",
+            route.method,
+            route.path
+        );
+        assert_eq!(
+            anonymous_there,
+            route.permission == Permission::Public,
+            "{} {}",
+            route.method,
+            route.path
+        );
+        assert!(
+            permit(route, &user, false).is_ok(),
+            "{} {}",
+            route.method,
+            route.path
+        );
         let writes = route.method != Method::GET && route.path.starts_with("/api/objects");
-        assert_eq!(route.permission == Permission::Edit, writes, "{} {}", route.method, route.path);
+        assert_eq!(
+            route.permission == Permission::Edit,
+            writes,
+            "{} {}",
+            route.method,
+            route.path
+        );
     }
 }
 
@@ -95,10 +155,29 @@ fn streams_refuse_foreign_pages() {
 
 #[test]
 fn a_cookie_without_a_browser_cannot_edit() {
-    let save = TABLE.iter().find(|route| route.action == Action::SaveObject).unwrap();
+    let save = TABLE
+        .iter()
+        .find(|route| route.action == Action::SaveObject)
+        .unwrap();
     let json = ("content-type", "application/json");
-    assert!(admit(save, &Method::PUT, &headers(&[json, ("cookie", "sightline=x")]), Origin::Untold).is_err());
-    assert!(admit(save, &Method::PUT, &headers(&[json, ("authorization", "Bearer x")]), Origin::Untold).is_ok());
+    assert!(
+        admit(
+            save,
+            &Method::PUT,
+            &headers(&[json, ("cookie", "sightline=x")]),
+            Origin::Untold
+        )
+        .is_err()
+    );
+    assert!(
+        admit(
+            save,
+            &Method::PUT,
+            &headers(&[json, ("authorization", "Bearer x")]),
+            Origin::Untold
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -110,6 +189,10 @@ fn the_session_is_found_among_cookies() {
         ("sightline=abc", true, None),
         ("__Host-sightline=abc", true, Some("abc")),
     ] {
-        assert_eq!(session_id(&headers(&[("cookie", cookie)]), secure), expected, "{cookie}");
+        assert_eq!(
+            session_id(&headers(&[("cookie", cookie)]), secure),
+            expected,
+            "{cookie}"
+        );
     }
 }

@@ -11,13 +11,27 @@ pub struct Dagre;
 
 impl Arrange for Dagre {
     fn arrange(&self, sizes: &[(f64, f64)], edges: &[(usize, usize)], spacing: Spacing) -> Arranged {
-        let mut graph: Graph<NodeLabel, EdgeLabel> =
-            Graph::with_options(GraphOptions { directed: true, multigraph: false, compound: false });
+        let mut graph: Graph<NodeLabel, EdgeLabel> = Graph::with_options(GraphOptions {
+            directed: true,
+            multigraph: false,
+            compound: false,
+        });
         for (at, (width, height)) in sizes.iter().enumerate() {
-            graph.set_node(key(at), Some(NodeLabel { width: *width, height: *height, ..NodeLabel::default() }));
+            graph.set_node(
+                key(at),
+                Some(NodeLabel {
+                    width: *width,
+                    height: *height,
+                    ..NodeLabel::default()
+                }),
+            );
         }
         for (source, target) in edges {
-            let label = EdgeLabel { width: spacing.label.0, height: spacing.label.1, ..EdgeLabel::default() };
+            let label = EdgeLabel {
+                width: spacing.label.0,
+                height: spacing.label.1,
+                ..EdgeLabel::default()
+            };
             graph.set_edge(key(*source), key(*target), Some(label), None);
         }
         let options = LayoutOptions {
@@ -35,7 +49,10 @@ impl Arrange for Dagre {
 fn read(graph: &Graph<NodeLabel, EdgeLabel>, sizes: &[(f64, f64)], edges: &[(usize, usize)]) -> Arranged {
     let mut arranged = Arranged::default();
     for (at, (width, height)) in sizes.iter().enumerate() {
-        let middle = graph.node(&key(at)).and_then(|node| Some((node.x?, node.y?))).unwrap_or_default();
+        let middle = graph
+            .node(&key(at))
+            .and_then(|node| Some((node.x?, node.y?)))
+            .unwrap_or_default();
         arranged.size.0 = arranged.size.0.max(middle.0 + width / 2.0);
         arranged.size.1 = arranged.size.1.max(middle.1 + height / 2.0);
         arranged.middles.push(middle);

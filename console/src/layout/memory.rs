@@ -32,7 +32,10 @@ impl Memory {
     pub fn layout(&self, scope: &str, current: Topology, arrange: &dyn Arrange, now: Instant) -> Layout {
         let mut scopes = self.scopes.lock();
         if !scopes.contains_key(scope) && scopes.len() >= SCOPES {
-            let oldest = scopes.iter().min_by_key(|(_, scope)| scope.used).map(|(name, _)| name.clone());
+            let oldest = scopes
+                .iter()
+                .min_by_key(|(_, scope)| scope.used)
+                .map(|(name, _)| name.clone());
             oldest.and_then(|name| scopes.remove(&name));
         }
         let remembered = scopes.entry(scope.to_owned()).or_insert_with(|| Remembered {
@@ -45,7 +48,10 @@ impl Memory {
         for id in current.nodes.keys() {
             remembered.seen.insert(id.clone(), now);
         }
-        let covered = current.nodes.iter().all(|node| remembered.topology.nodes.get(node.0) == Some(node.1))
+        let covered = current
+            .nodes
+            .iter()
+            .all(|node| remembered.topology.nodes.get(node.0) == Some(node.1))
             && current.edges.is_subset(&remembered.topology.edges);
         if !covered {
             remembered.grow(current, now);
@@ -63,6 +69,8 @@ impl Remembered {
         self.topology.edges.extend(current.edges);
         let seen = &self.seen;
         self.topology.nodes.retain(|id, _| seen.contains_key(id));
-        self.topology.edges.retain(|(source, target)| seen.contains_key(source) && seen.contains_key(target));
+        self.topology
+            .edges
+            .retain(|(source, target)| seen.contains_key(source) && seen.contains_key(target));
     }
 }

@@ -1,7 +1,10 @@
 use super::*;
 
 fn answer(body: Value) -> Answer {
-    Answer { status: StatusCode::UNPROCESSABLE_ENTITY, body }
+    Answer {
+        status: StatusCode::UNPROCESSABLE_ENTITY,
+        body,
+    }
 }
 
 #[test]
@@ -10,7 +13,10 @@ fn causes_become_problems_at_their_line() {
     let body = json!({"details": {"causes": [{"field": "spec.hosts", "message": "must have an item"}]}});
     let problems = placed(problems_of(&answer(body)), text);
     assert_eq!(problems.len(), 1);
-    assert_eq!((problems[0].line, problems[0].field.as_str()), (Some(3), "spec.hosts"));
+    assert_eq!(
+        (problems[0].line, problems[0].field.as_str()),
+        (Some(3), "spec.hosts")
+    );
 }
 
 #[test]
@@ -30,17 +36,36 @@ fn an_answer_without_causes_is_one_problem() {
 
 #[test]
 fn no_segment_changes_the_path() {
-    for (segment, expected) in
-        [("reviews", "reviews"), ("a.b", "a.b"), ("..", "%2E%2E"), ("a/b", "a%2Fb"), ("a?b", "a%3Fb"), ("a%2f", "a%252f")]
-    {
+    for (segment, expected) in [
+        ("reviews", "reviews"),
+        ("a.b", "a.b"),
+        ("..", "%2E%2E"),
+        ("a/b", "a%2Fb"),
+        ("a?b", "a%3Fb"),
+        ("a%2f", "a%252f"),
+    ] {
         assert_eq!(escape(segment), expected);
     }
 }
 
 #[test]
 fn a_missing_right_is_named() {
-    let name = ObjectName { kind: "VirtualService".into(), namespace: "shop".into(), name: "reviews".into() };
-    let failure = refused(&Answer { status: StatusCode::FORBIDDEN, body: json!({}) }, "update", &name);
+    let name = ObjectName {
+        kind: "VirtualService".into(),
+        namespace: "shop".into(),
+        name: "reviews".into(),
+    };
+    let failure = refused(
+        &Answer {
+            status: StatusCode::FORBIDDEN,
+            body: json!({}),
+        },
+        "update",
+        &name,
+    );
     let remedy = failure.remedy.unwrap_or_default();
-    assert!(remedy.contains("`update` on virtualservices.networking.istio.io") && remedy.contains("shop"), "{remedy}");
+    assert!(
+        remedy.contains("`update` on virtualservices.networking.istio.io") && remedy.contains("shop"),
+        "{remedy}"
+    );
 }

@@ -11,8 +11,13 @@ use super::*;
 fn every_route_is_described() {
     let document = describe();
     for route in TABLE {
-        let operation = &document["paths"][route.path.replace("{*", "{")][route.method.as_str().to_lowercase()];
-        assert_eq!(operation["summary"], route.summary, "{} {}", route.method, route.path);
+        let operation =
+            &document["paths"][route.path.replace("{*", "{")][route.method.as_str().to_lowercase()];
+        assert_eq!(
+            operation["summary"], route.summary,
+            "{} {}",
+            route.method, route.path
+        );
     }
 }
 
@@ -28,7 +33,14 @@ fn every_reference_leads_somewhere() {
 
 #[track_caller]
 fn check<T: Serialize>(name: &str, value: &T) {
-    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let keys = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+    };
     let written = keys(&serde_json::to_value(value).unwrap());
     let described = keys(&schemas()[name]["properties"]);
     assert_eq!(written, described, "{name}");
@@ -36,7 +48,14 @@ fn check<T: Serialize>(name: &str, value: &T) {
 
 #[test]
 fn shapes_are_those_of_the_types() {
-    check("ApiError", &error::ApiError { message: String::new(), remedy: Some(String::new()), request_id: String::new() });
+    check(
+        "ApiError",
+        &error::ApiError {
+            message: String::new(),
+            remedy: Some(String::new()),
+            request_id: String::new(),
+        },
+    );
     check("Session", &session::Session::default());
     check("SignIn", &session::SignIn::default());
     check("Graph", &graph::Graph::default());
@@ -51,7 +70,14 @@ fn shapes_are_those_of_the_types() {
     check("NamespaceBox", &layout::NamespaceBox::default());
     check("ObjectList", &config::ObjectList::default());
     check("ObjectSummary", &config::ObjectSummary::default());
-    check("Problem", &config::Problem { line: Some(1), column: Some(1), ..config::Problem::default() });
+    check(
+        "Problem",
+        &config::Problem {
+            line: Some(1),
+            column: Some(1),
+            ..config::Problem::default()
+        },
+    );
     check("Propagation", &config::Propagation::default());
     check("Refusal", &config::Refusal::default());
     check("AnalyzeRequest", &config::AnalyzeRequest::default());
