@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mesh_crd::networking::gateway::{Gateway, Server};
 use mesh_crd::networking::labels_match;
-use mesh_crd::{ObjectKey, Resource, host};
+use mesh_crd::{Object, ObjectKey, Resource, host};
 use mesh_model::listener::{ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource};
 use mesh_model::route::{Domain, Route, RouteTable, VirtualHost};
 use mesh_model::snapshot::Snapshot;
@@ -51,7 +51,7 @@ pub(crate) fn build(
         }
     }
     for ((number, bind), servers) in ports {
-        let target = target_port(index, node, number);
+        let target = target_port(world, index, node, number);
         let ip = bind.parse().ok().or(node.gateway_bind).unwrap_or(node.address);
         let address = SocketAddr::new(ip, target);
         let table = table(world, index, node, &visible, &servers, (number, target), findings);
@@ -110,7 +110,14 @@ fn servers<'a>(index: &'a Index, node: &ProxyNode, findings: &mut Findings) -> V
 }
 
 /// Where a server port is on the pod: as the Service that selects the gateway says, else the same.
-fn target_port(index: &Index, node: &ProxyNode, number: u16) -> u16 {
+fn target_port(world: &World, index: &Index, node: &ProxyNode, number: u16) -> u16 {
+    let named = |name: &str| match world
+        .get(&ObjectKey::new("Pod", &node.namespace, &node.name))
+        .map(Arc::as_ref)
+    {
+        Some(Object::Pod(pod)) => pod.spec.named_ports.get(name).copied(),
+        _ => None,
+    };
     index
         .registry
         .services
@@ -118,9 +125,9 @@ fn target_port(index: &Index, node: &ProxyNode, number: u16) -> u16 {
         .filter(|s| {
             s.namespace == node.namespace && !s.selector.is_empty() && labels_match(&s.selector, &node.labels)
         })
-        .find_map(|s| match s.port(number)?.target {
-            TargetPort::Number(target) => Some(target),
-            TargetPort::Named(_) => None,
+        .find_map(|s| match &s.port(number)?.target {
+            TargetPort::Number(target) => Some(*target),
+            TargetPort::Named(name) => named(name),
         })
         .unwrap_or(number)
 }

@@ -254,3 +254,20 @@ fn only_the_gateway_follows_a_gateway_bound_rule() {
             .all(|h| h.require_tls)
     );
 }
+
+#[test]
+fn a_gateway_port_goes_by_the_name_of_its_target() {
+    let objects = all(&[
+        "apiVersion: v1\nkind: Service\nmetadata: {name: istio-ingressgateway, namespace: istio-system}\nspec: {selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, targetPort: web}]}".into(),
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: ingress-1, namespace: istio-system, labels: {istio: ingressgateway}}\nspec: {containers: [{ports: [{name: web, containerPort: 8088}]}]}".into(),
+        object("Gateway", "g", "app", "{selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}"),
+    ]);
+    check(
+        &objects,
+        &gateway(),
+        &[
+            "listener 127.0.0.1:8088 [] routes http.8088",
+            "host http.8088 blackhole:80 = *",
+        ],
+    );
+}
