@@ -270,8 +270,9 @@ impl Pools {
     /// Closes connections that were idle for too long.
     pub(crate) fn sweep(&self, now: Instant) {
         for pool in self.0.borrow_mut().values_mut() {
-            pool.idle
-                .retain(|c| now.saturating_duration_since(c.idle_since) < c.idle_timeout);
+            pool.idle.retain_mut(|c| {
+                now.saturating_duration_since(c.idle_since) < c.idle_timeout && c.side.is_alive()
+            });
             pool.shared.retain(|c| !c.closed.get());
         }
     }

@@ -312,7 +312,9 @@ impl ServerSide {
     /// Whether an idle connection is still open and silent.
     pub(crate) fn is_alive(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        self.wire.poll_fill(&mut cx).is_pending()
+        let silent = self.wire.poll_fill(&mut cx).is_pending();
+        self.wire.release();
+        silent
     }
 }
 
