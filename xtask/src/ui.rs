@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     npm_packages(&source)?;
     let wasm = compile(root, &target, profile)?;
     let bindings = target.join("bindings");
-    bind(&wasm, &bindings)?;
+    bind(&wasm, &bindings, profile)?;
 
     // Built aside and swapped in, so that a failed build leaves the last good pages.
     let staging = target.join("dist");
@@ -133,13 +133,16 @@ fn compile(root: &Path, target: &Path, profile: Profile) -> Result<PathBuf> {
         .join("console-ui.wasm"))
 }
 
-fn bind(wasm: &Path, out: &Path) -> Result<()> {
+fn bind(wasm: &Path, out: &Path, profile: Profile) -> Result<()> {
     recreate(out)?;
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
     bindgen
         .input_path(wasm)
         .out_name("console_ui")
         .typescript(false)
+        // Names are for stack traces, and as large as the program.
+        .remove_name_section(profile == Profile::Release)
+        .remove_producers_section(profile == Profile::Release)
         .web(true)?;
     bindgen.generate(out).context("wasm-bindgen")
 }
