@@ -76,7 +76,8 @@ fn main() {
 async fn run() -> anyhow::Result<Vec<Verdict>> {
     let start = Instant::now();
     let read = |name: &str| std::fs::read_to_string(Path::new(DATA).join(name));
-    let mut cases = Case::read_all(&read("cases.jsonl")?)?;
+    let plan = plan(&read("fixture.yaml")?)?;
+    let mut cases = Case::read_all(&plan.fixture.places().expand(&read("cases.jsonl")?)?)?;
     let mut must_name: BTreeMap<String, Vec<String>> = serde_json::from_str(&read("rejected-fields.json")?)?;
     expect_better(
         &mut cases,
@@ -84,7 +85,6 @@ async fn run() -> anyhow::Result<Vec<Verdict>> {
         &mut must_name,
     )?;
     let cases = chosen(cases);
-    let plan = plan(&read("fixture.yaml")?)?;
     let registry = Registry::start(&plan).await?;
     let (sending, others): (Vec<Case>, Vec<Case>) =
         cases.into_iter().partition(|case| !case.steps.is_empty());
@@ -110,7 +110,10 @@ async fn run() -> anyhow::Result<Vec<Verdict>> {
         played.push(player.play(case).await);
     }
     if std::env::var_os("OBSERVED_HOLD").is_some() {
-        println!("held until interrupted; state and logs are in {}", plan.folder.display());
+        println!(
+            "held until interrupted; state and logs are in {}",
+            plan.folder.display()
+        );
         std::future::pending::<()>().await;
     }
     player.finish().await?;

@@ -22,6 +22,9 @@ pub struct Case {
     pub steps: Vec<Step>,
     /// Fields that must be reproduced: `<step>.<field>`, or one of the case's own.
     pub compare: Vec<String>,
+    /// Fields that varied when the recording was repeated.
+    #[serde(default)]
+    pub unstable: Vec<String>,
     /// Seconds between the creation of one object and the next: their age decides.
     #[serde(default)]
     pub create_in_order_seconds_apart: Option<f64>,
@@ -107,11 +110,15 @@ impl Case {
             .collect()
     }
 
-    /// The fields to compare of one step, without the step's number.
+    /// The fields to compare of one step, without the step's number. What varied in one step varies in all.
     pub fn fields_of(&self, step: usize) -> impl Iterator<Item = &str> {
+        let unstable = |field: &str| {
+            let mut unstable = self.unstable.iter().filter_map(|listed| listed.split_once('.'));
+            unstable.any(|(_, listed)| listed == field)
+        };
         self.compare.iter().filter_map(move |field| {
             let (number, field) = field.split_once('.')?;
-            (number.parse() == Ok(step)).then_some(field)
+            (number.parse() == Ok(step) && !unstable(field)).then_some(field)
         })
     }
 

@@ -40,6 +40,12 @@ pub fn compare(case: &Case, keys: &[String], must_name: &[String], outcome: &Out
         for field in case.fields_of(number) {
             let expected = with_key(at(&step.observed, field), key);
             let actual = at(got, field);
+            let echo_length =
+                field == "headers.content-length" && !at(&step.observed, "headers.x-upstream").is_null();
+            if echo_length && !actual.is_null() {
+                // An echo's length depends on the names and addresses of the run.
+                continue;
+            }
             if !equal(field, &expected, actual) {
                 differences.push(difference(&format!("{number}.{field}"), expected, actual.clone()));
             }
@@ -149,8 +155,19 @@ fn subset(expected: &Value, got: &Value) -> bool {
         Value::Object(map) => map
             .iter()
             .all(|(name, value)| subset(value, got.get(name).unwrap_or(&Value::Null))),
+        Value::String(text) if text.contains(";Hash=") => {
+            got.as_str().map(without_hash) == Some(without_hash(text))
+        }
         other => absent_as_dash(other) == absent_as_dash(got),
     }
+}
+
+/// A certificate's hash in `x-forwarded-client-cert` is of the run.
+fn without_hash(text: &str) -> String {
+    text.split(';')
+        .filter(|part| !part.starts_with("Hash="))
+        .collect::<Vec<_>>()
+        .join(";")
 }
 
 /// How a connection ended. End of file and reset are one thing: closed without an answer.
@@ -221,6 +238,18 @@ mod tests {
             "echo.headers",
             json!({"x-a": "1", "x-b": null}),
             json!({"x-a": "1", "x-b": "2"}),
+            false,
+        );
+        check(
+            "echo.headers",
+            json!({"c": "By=a;Hash=1;URI=u"}),
+            json!({"c": "By=a;Hash=2;URI=u"}),
+            true,
+        );
+        check(
+            "echo.headers",
+            json!({"c": "By=a;Hash=1;URI=u"}),
+            json!({"c": "By=a;Hash=1;URI=v"}),
             false,
         );
         check("distribution", json!({"v1": 2}), json!({"v1": 2}), true);

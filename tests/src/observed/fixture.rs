@@ -7,13 +7,13 @@ use anyhow::Context;
 use mesh_model::address::{AddressBase, WorkloadAddresses};
 use serde_json::{Value, json};
 
-use super::places::Places;
+use super::places::{NO_HOST, Places, SILENT_HOST};
 
 /// Namespace of control plane and gateway.
 pub const ROOT_NAMESPACE: &str = "istio-system";
 /// Deployment of the ingress gateway.
 pub const GATEWAY: &str = "istio-ingressgateway";
-/// Last number of the /24 of service addresses; no workload has it.
+/// Number of the /24 of service addresses; no workload has it.
 const SERVICES: u8 = 0;
 const FIRST_SERVICE: u8 = 10;
 
@@ -28,6 +28,10 @@ pub struct Fixture {
     pub others: Vec<Value>,
     /// One per Deployment.
     pub workloads: Vec<Workload>,
+    /// An address, as long as the recorded one, on which nothing listens.
+    pub no_host: IpAddr,
+    /// An address that takes connections into a full queue and never answers.
+    pub silent_host: IpAddr,
 }
 
 /// One process of the application, and its sidecar.
@@ -115,6 +119,8 @@ impl Fixture {
             services: Vec::new(),
             others: Vec::new(),
             workloads: Vec::new(),
+            no_host: host(base, 9, 13),
+            silent_host: host(base, 240, 1),
         };
         let mut deployments = Vec::new();
         for document in documents(text)? {
@@ -133,7 +139,7 @@ impl Fixture {
         fixture.add_gateway(base.workload(last));
         for (number, service) in (FIRST_SERVICE..).zip(&mut fixture.services) {
             if service["spec"]["clusterIP"].is_null() {
-                service["spec"]["clusterIP"] = json!(service_address(base, number).to_string());
+                service["spec"]["clusterIP"] = json!(host(base, SERVICES, number).to_string());
             }
             service["spec"]["clusterIPs"] = json!([service["spec"]["clusterIP"]]);
         }
@@ -151,7 +157,15 @@ impl Fixture {
     /// Addresses for placeholders.
     #[must_use]
     pub fn places(&self) -> Places {
-        let mut places = Places::default();
+        let mut places = Places {
+            elsewhere: BTreeMap::from([
+                (NO_HOST.to_owned(), self.no_host.to_string()),
+                (SILENT_HOST.to_owned(), self.silent_host.to_string()),
+                // What the log says of a host without route, it says here of one without listener.
+                ("_No_route_to_host".to_owned(), "_Connection_refused".to_owned()),
+            ]),
+            ..Places::default()
+        };
         for workload in &self.workloads {
             let name = format!(
                 "{}/{}-{}",
@@ -287,18 +301,21 @@ pub fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
     let mut documents = Vec::new();
     for part in text.split("\n---") {
         if !part.trim().is_empty() {
-            documents.push(serde_saphyr::from_str(part).with_context(|| format!("YAML: {part}"))?);
+            // As kubectl reads it: `y` is a text.
+            let options = serde_saphyr::options! { strict_booleans: true };
+            let document = serde_saphyr::from_str_with_options(part, options);
+            documents.push(document.with_context(|| format!("YAML: {part}"))?);
         }
     }
     Ok(documents)
 }
 
-fn service_address(base: AddressBase, number: u8) -> IpAddr {
-    let IpAddr::V4(first) = base.workload(SERVICES).application() else {
+fn host(base: AddressBase, number: u8, last: u8) -> IpAddr {
+    let IpAddr::V4(first) = base.workload(number).application() else {
         return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     };
     let [a, b, c, _] = first.octets();
-    IpAddr::from([a, b, c, number])
+    IpAddr::from([a, b, c, last])
 }
 
 #[cfg(test)]

@@ -135,8 +135,8 @@ impl Gathered {
         for log in self.client_logs.iter().flatten() {
             let text = |name: &str| match log.get(name) {
                 Some(Value::String(text)) => text.clone(),
+                None | Some(Value::Null) => "-".to_owned(),
                 Some(other) => other.to_string(),
-                None => "-".to_owned(),
             };
             let key = format!(
                 "{} {} {}",

@@ -13,7 +13,14 @@ pub struct Places {
     pub pods: BTreeMap<String, IpAddr>,
     /// `$CLUSTER_IP(namespace/service)`.
     pub services: BTreeMap<String, IpAddr>,
+    /// Addresses of the recording outside the loopback network, and what stands for them here: nothing leaves it.
+    pub elsewhere: BTreeMap<String, String>,
 }
+
+/// A host of the recording that nobody has: no route led to it. Here its place is an address without listener.
+pub const NO_HOST: &str = "10.11.12.13";
+/// A host of the recording that takes packets and does not answer.
+pub const SILENT_HOST: &str = "10.244.0.250";
 
 impl Places {
     /// Replaces the addresses; fails on a name that this run does not have.
@@ -42,6 +49,9 @@ impl Places {
             rest = tail;
         }
         out.push_str(rest);
+        for (there, here) in &self.elsewhere {
+            out = out.replace(there, here);
+        }
         Ok(out)
     }
 }
@@ -74,6 +84,7 @@ mod tests {
         let places = Places {
             pods: BTreeMap::from([("app/web-v2".to_owned(), IpAddr::from([127, 80, 3, 2]))]),
             services: BTreeMap::from([("app/web".to_owned(), IpAddr::from([127, 80, 0, 10]))]),
+            elsewhere: BTreeMap::from([(NO_HOST.to_owned(), "127.80.9.13".to_owned())]),
         };
         assert_eq!(places.expand(text).ok().as_deref(), expected);
     }
@@ -85,6 +96,7 @@ mod tests {
             Some("http://127.80.3.2:8080/$U"),
         );
         check("[$CLUSTER_IP(app/web), $x, $]", Some("[127.80.0.10, $x, $]"));
+        check("http://10.11.12.13:8080/", Some("http://127.80.9.13:8080/"));
         check("$POD_IP(app/web)", None);
         check("$CLUSTER_IP(app/web-v2)", None);
         check("$POD_IP(app/web-v2", None);

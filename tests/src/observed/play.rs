@@ -266,7 +266,7 @@ impl Player {
         let until = Instant::now() + Duration::from_secs_f64(patience);
         let mut round = 0;
         let (answers, agents) = loop {
-            let Sent { calls, agents } = calls(&self.world, step, key, round)?;
+            let Sent { calls, agents } = calls(step, key, round)?;
             let answers = send_all(&way, calls, request.concurrency, request.fresh).await;
             let good = answers.iter().all(|answer| answer.status == Some(200));
             if good || Instant::now() >= until {
@@ -341,8 +341,7 @@ pub async fn ask_admission(registry: &Registry, case: &Case) -> anyhow::Result<O
 async fn apply(registry: &Registry, case: &Case, applied: &mut Vec<Value>) -> anyhow::Result<Admission> {
     let mut warnings = Vec::new();
     let mut refused = None;
-    let config = registry.places.expand(&case.config)?;
-    for (number, object) in documents(&config)?.into_iter().enumerate() {
+    for (number, object) in documents(&case.config)?.into_iter().enumerate() {
         if let Some(seconds) = case.create_in_order_seconds_apart
             && number > 0
         {

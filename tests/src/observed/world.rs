@@ -13,7 +13,6 @@ use super::children::{Process, Programs};
 use super::client::{Answer, Call, HttpCall, Session, Way};
 use super::cluster::Cluster;
 use super::fixture::{Fixture, Proxy, ROOT_NAMESPACE, Workload};
-use super::places::Places;
 
 mod objects;
 
@@ -22,6 +21,8 @@ const CONTROL: u8 = 250;
 const DISCOVERY: u16 = 15012;
 const METRICS: u16 = 15014;
 const QUERY: u16 = 15019;
+/// Port of the silent host in the recording.
+const SILENT_PORT: u16 = 8080;
 /// From the start of a process to its being ready.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -29,8 +30,6 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 pub struct Registry {
     /// Roles and addresses.
     pub fixture: Fixture,
-    /// Values of placeholders.
-    pub places: Places,
     /// The API server's client.
     pub cluster: Cluster,
     server: mesh_apiserver::Server,
@@ -45,6 +44,36 @@ pub struct World {
     query: Session,
     query_token: String,
     processes: Vec<Process>,
+    _silent: Silent,
+}
+
+/// A listener whose queue is full: connections to it are neither taken nor refused.
+struct Silent {
+    _listener: socket2::Socket,
+    _queue: Vec<tokio::net::TcpStream>,
+}
+
+impl Silent {
+    async fn listen(address: SocketAddr) -> anyhow::Result<Self> {
+        const LONG_ENOUGH: Duration = Duration::from_millis(100);
+        const MOST: usize = 8;
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        listener.bind(&address.into())?;
+        listener.listen(0)?;
+        let mut queue = Vec::new();
+        while queue.len() < MOST {
+            match tokio::time::timeout(LONG_ENOUGH, tokio::net::TcpStream::connect(address)).await {
+                Ok(stream) => queue.push(stream?),
+                Err(_) => {
+                    return Ok(Self {
+                        _listener: listener,
+                        _queue: queue,
+                    });
+                }
+            }
+        }
+        bail!("{address} takes more connections than its queue holds")
+    }
 }
 
 /// What a world is made of.
@@ -71,7 +100,6 @@ impl Registry {
         let cluster = Cluster::new(server.address(), server.admin_token().to_owned());
         objects::write(&cluster, &plan.fixture).await?;
         Ok(Self {
-            places: plan.fixture.places(),
             fixture: plan.fixture.clone(),
             cluster,
             server,
@@ -113,6 +141,7 @@ impl World {
                 wait_until_ready(readiness, "/healthz/ready", &mut processes).await?;
             }
         }
+        let silent = Silent::listen(SocketAddr::new(registry.fixture.silent_host, SILENT_PORT)).await?;
         let query_token = cluster.token(ROOT_NAMESPACE, "observer", &[]).await?;
         let query = Session::new(Way {
             source: control,
@@ -126,6 +155,7 @@ impl World {
             query,
             query_token,
             processes,
+            _silent: silent,
         })
     }
 

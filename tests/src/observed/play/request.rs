@@ -34,8 +34,7 @@ struct Target<'a> {
 /// as it is, TLS and bytes of a TCP service by `CONNECT`.
 pub(super) fn way(world: &World, step: &Step) -> anyhow::Result<Way> {
     let request = &step.request;
-    let url = world.registry.places.expand(&request.url)?;
-    let target = parse(&url)?;
+    let target = parse(&request.url)?;
     let (namespace, name) = match step.from {
         Role::Client => ("app", "client"),
         Role::Client2 => ("app2", "client"),
@@ -75,7 +74,7 @@ pub(super) fn way(world: &World, step: &Step) -> anyhow::Result<Way> {
 }
 
 /// The calls of a step; `round` counts repetitions.
-pub(super) fn calls(world: &World, step: &Step, key: &str, round: usize) -> anyhow::Result<Sent> {
+pub(super) fn calls(step: &Step, key: &str, round: usize) -> anyhow::Result<Sent> {
     let request = &step.request;
     let mut sent = Sent {
         calls: Vec::with_capacity(request.times),
@@ -88,7 +87,7 @@ pub(super) fn calls(world: &World, step: &Step, key: &str, round: usize) -> anyh
                 send: request.send.as_deref().unwrap_or("hello\n").as_bytes().to_vec(),
                 hold: Duration::from_millis(request.hold_ms),
             },
-            None => Call::Http(http(world, step, key, &agent)?),
+            None => Call::Http(http(step, key, &agent)?),
         };
         sent.calls.push(call);
         sent.agents.push(agent);
@@ -96,9 +95,9 @@ pub(super) fn calls(world: &World, step: &Step, key: &str, round: usize) -> anyh
     Ok(sent)
 }
 
-fn http(world: &World, step: &Step, key: &str, agent: &str) -> anyhow::Result<HttpCall> {
+fn http(step: &Step, key: &str, agent: &str) -> anyhow::Result<HttpCall> {
     let request = &step.request;
-    let url = world.registry.places.expand(&request.url.replace("$U", key))?;
+    let url = request.url.replace("$U", key);
     let target = parse(&url)?;
     let mut authority = target.authority.to_owned();
     let mut headers = vec![
@@ -107,7 +106,7 @@ fn http(world: &World, step: &Step, key: &str, agent: &str) -> anyhow::Result<Ht
     ];
     for (name, value) in &request.headers {
         let value = match value {
-            Value::String(text) => world.registry.places.expand(&text.replace("$U", key))?,
+            Value::String(text) => text.replace("$U", key),
             other => other.to_string(),
         };
         if name.eq_ignore_ascii_case("host") {

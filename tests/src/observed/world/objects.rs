@@ -59,12 +59,12 @@ pub(super) async fn write(cluster: &Cluster, fixture: &Fixture) -> anyhow::Resul
     Ok(())
 }
 
-/// The recorded mesh wrote its access log as JSON; its route to unknown hosts is open by default.
+/// The recorded mesh wrote its access log as JSON and had no tracing provider.
 fn mesh_config() -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "istio", "namespace": ROOT_NAMESPACE},
-        "data": {"mesh": "accessLogFile: /dev/stdout\naccessLogEncoding: JSON\n"},
+        "data": {"mesh": "accessLogFile: /dev/stdout\naccessLogEncoding: JSON\nenableTracing: false\n"},
     })
 }
 
