@@ -29,6 +29,10 @@ use crate::wire::Failure;
 use crate::wire::pump::{Pump, Side};
 use crate::{hash, mirror, pick, relay, shape};
 
+mod limits;
+
+use limits::{Active, Retrying};
+
 /// Forwards a request; `false` = the client's connection must not be used again.
 pub(crate) async fn forward<C: Client>(
     call: &mut Call,
@@ -551,61 +555,5 @@ fn poll_sleep(sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut TaskContext<'_>) -> 
     match sleep {
         Some(sleep) => sleep.as_mut().poll(cx),
         None => Poll::Pending,
-    }
-}
-
-/// A request in flight, as limits and balancing see it.
-struct Active {
-    limited: Option<Arc<ClusterEntry>>,
-    endpoint: Arc<EndpointEntry>,
-}
-
-impl Active {
-    fn new(cluster: &Arc<ClusterEntry>, endpoint: &Arc<EndpointEntry>) -> Option<Self> {
-        let most = cluster.config.limits.max_requests;
-        let limited = if most == u32::MAX {
-            None
-        } else {
-            if cluster.shared.requests.fetch_add(1, Ordering::Relaxed) >= most {
-                cluster.shared.requests.fetch_sub(1, Ordering::Relaxed);
-                return None;
-            }
-            Some(Arc::clone(cluster))
-        };
-        endpoint.counters.active.fetch_add(1, Ordering::Relaxed);
-        endpoint.counters.requests.fetch_add(1, Ordering::Relaxed);
-        Some(Self {
-            limited,
-            endpoint: Arc::clone(endpoint),
-        })
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.endpoint.counters.active.fetch_sub(1, Ordering::Relaxed);
-        if let Some(cluster) = &self.limited {
-            cluster.shared.requests.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-struct Retrying<'a>(Option<&'a ClusterEntry>);
-
-impl<'a> Retrying<'a> {
-    fn new(cluster: &'a ClusterEntry) -> Self {
-        if cluster.config.limits.max_retries == u32::MAX {
-            return Self(None);
-        }
-        cluster.shared.retries.fetch_add(1, Ordering::Relaxed);
-        Self(Some(cluster))
-    }
-}
-
-impl Drop for Retrying<'_> {
-    fn drop(&mut self) {
-        if let Some(cluster) = self.0 {
-            cluster.shared.retries.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }

@@ -4,7 +4,9 @@ use std::mem::MaybeUninit;
 
 use mesh_model::flags::ResponseFlags;
 
+use super::authority::authority_is_good;
 use super::fields::{Fields, Id, Span};
+use super::framing::{Reading, classify};
 use crate::runtime::NodeKind;
 
 /// Most fields that a head may have whatever the configuration says.
@@ -153,13 +155,14 @@ impl HeadError {
     pub const TIMEOUT: Self = Self::new(408, "request_header_timeout");
     const TOO_LARGE: Self = Self::new(431, "http1.headers_too_large");
     const TOO_MANY: Self = Self::new(431, "http1.too_many_headers");
-    const LENGTH_AND_CHUNKED: Self = Self::new(400, "http1.content_length_and_chunked_not_allowed");
-    const LENGTH: Self = Self::new(400, "http1.invalid_content_length");
-    const ENCODING: Self = Self::new(501, "http1.invalid_transfer_encoding");
+    pub(super) const LENGTH_AND_CHUNKED: Self =
+        Self::new(400, "http1.content_length_and_chunked_not_allowed");
+    pub(super) const LENGTH: Self = Self::new(400, "http1.invalid_content_length");
+    pub(super) const ENCODING: Self = Self::new(501, "http1.invalid_transfer_encoding");
     const HOST: Self = Self::new(400, "http1.invalid_authority");
     const NO_HOST: Self = Self::silent(400, "missing_host_header");
     const UNDERSCORE: Self = Self::new(400, "http1.unexpected_underscore");
-    const CONNECTION: Self = Self::new(400, "http1.connection_header_rejected");
+    pub(super) const CONNECTION: Self = Self::new(400, "http1.connection_header_rejected");
     const EXPECTATION: Self = Self::silent(417, "expectation_failed");
     const VERSION: Self = Self::new(426, "low_version");
     const TARGET: Self = Self::new(400, "http1.invalid_url");
@@ -320,45 +323,6 @@ fn target(raw: &[u8], rules: &RequestRules, reading: &Reading, out: &mut Request
     Ok(())
 }
 
-/// Whether an authority has only bytes that every peer reads alike; at an edge it is one host with a sane port.
-#[must_use]
-pub fn authority_is_good(authority: &[u8], edge: bool) -> bool {
-    let plain =
-        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']');
-    if !edge {
-        let sub_delimiters = b"!$&'()*+,;=%";
-        return authority.iter().all(|b| plain(b) || sub_delimiters.contains(b));
-    }
-    if authority.is_empty() || authority.len() > 255 + 6 || !authority.iter().all(plain) {
-        return false;
-    }
-    let Some(colon) = authority.iter().rposition(|b| *b == b':') else {
-        return !authority.iter().any(|b| matches!(b, b'[' | b']'));
-    };
-    let (host, port) = authority.split_at(colon);
-    if authority.first() == Some(&b'[') {
-        if authority.last() == Some(&b']') {
-            return ipv6_is_good(authority);
-        }
-        return ipv6_is_good(host) && port_is_good(port);
-    }
-    !host.is_empty() && host.iter().all(|b| !matches!(b, b':' | b'[' | b']')) && port_is_good(port)
-}
-
-fn ipv6_is_good(host: &[u8]) -> bool {
-    host.strip_prefix(b"[")
-        .and_then(|h| h.strip_suffix(b"]"))
-        .and_then(|h| std::str::from_utf8(h).ok())
-        .is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok())
-}
-
-fn port_is_good(port: &[u8]) -> bool {
-    let digits = port.get(1..).unwrap_or_default();
-    !digits.is_empty()
-        && digits.iter().all(u8::is_ascii_digit)
-        && std::str::from_utf8(digits).is_ok_and(|p| p.parse::<u16>().is_ok())
-}
-
 /// Methods that Envoy's HTTP/1 codec knows; any other is refused.
 const KNOWN_METHODS: [&str; 34] = [
     "GET",
@@ -407,163 +371,6 @@ fn has_bare_line_feed(head: &[u8]) -> bool {
         from = at + 1;
     }
     false
-}
-
-/// What the fields of one head say about its framing.
-#[derive(Default)]
-struct Reading {
-    hosts: u32,
-    host: Span,
-    lengths: u32,
-    length: u64,
-    bad_length: bool,
-    encodings: u32,
-    chunked: bool,
-    close: bool,
-    keep_alive: bool,
-    upgrade_wanted: bool,
-    upgrade: Span,
-    te_trailers: bool,
-    expect_continue: bool,
-    bad_expectation: bool,
-    /// Raw values of `connection` that name other fields.
-    connection: smallvec::SmallVec<[Span; 2]>,
-}
-
-impl Reading {
-    fn field(&mut self, fields: &mut Fields, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
-        let id = classify(name);
-        match id {
-            Id::Host => {
-                self.hosts += 1;
-                self.host = if self.hosts == 1 {
-                    fields.store(value)
-                } else {
-                    let mut joined = fields.bytes(self.host).to_vec();
-                    joined.push(b',');
-                    joined.extend_from_slice(value);
-                    fields.store(&joined)
-                };
-            }
-            Id::ContentLength => {
-                self.lengths += 1;
-                match parse_length(value) {
-                    Some(length) => self.length = length,
-                    None => self.bad_length = true,
-                }
-            }
-            Id::TransferEncoding => {
-                self.encodings += 1;
-                self.chunked = value.eq_ignore_ascii_case(b"chunked");
-            }
-            Id::Connection => self.connection(fields, value),
-            Id::KeepAlive | Id::ProxyConnection => {}
-            Id::Te => {
-                self.te_trailers |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers"));
-            }
-            Id::Upgrade => self.upgrade = fields.store(value),
-            Id::Expect => {
-                if value.eq_ignore_ascii_case(b"100-continue") {
-                    self.expect_continue = true;
-                } else {
-                    self.bad_expectation = true;
-                }
-            }
-            _ => {
-                fields.push(name, value);
-            }
-        }
-        Ok(())
-    }
-
-    fn connection(&mut self, fields: &mut Fields, value: &[u8]) {
-        let mut names_others = false;
-        for token in tokens(value) {
-            if token.eq_ignore_ascii_case(b"close") {
-                self.close = true;
-            } else if token.eq_ignore_ascii_case(b"keep-alive") {
-                self.keep_alive = true;
-            } else if token.eq_ignore_ascii_case(b"upgrade") {
-                self.upgrade_wanted = true;
-            } else if !token.eq_ignore_ascii_case(b"te") {
-                names_others = true;
-            }
-        }
-        if names_others {
-            let span = fields.store(value);
-            self.connection.push(span);
-        }
-    }
-
-    /// Fields that `connection` names go no further; naming one that frames or routes the message is an attack.
-    fn remove_named_by_connection(&self, fields: &mut Fields) -> Result<(), HeadError> {
-        for span in &self.connection {
-            let value = fields.bytes(*span).to_vec();
-            for token in tokens(&value) {
-                match classify(token) {
-                    Id::Host
-                    | Id::ContentLength
-                    | Id::TransferEncoding
-                    | Id::ForwardedFor
-                    | Id::ForwardedProto
-                    | Id::ForwardedHost
-                    | Id::ForwardedClientCert => return Err(HeadError::CONNECTION),
-                    _ => fields.remove_named(token),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn request_framing(&self, version: Version) -> Result<Framing, HeadError> {
-        if self.encodings > 0 {
-            if self.lengths > 0 {
-                return Err(HeadError::LENGTH_AND_CHUNKED);
-            }
-            if self.encodings > 1 || !self.chunked || version == Version::Http10 {
-                return Err(HeadError::ENCODING);
-            }
-            return Ok(Framing::Chunked);
-        }
-        match (self.lengths, self.bad_length) {
-            (0, _) => Ok(Framing::None),
-            (1, false) if self.length == 0 => Ok(Framing::None),
-            (1, false) => Ok(Framing::Length(self.length)),
-            _ => Err(HeadError::LENGTH),
-        }
-    }
-}
-
-fn classify(name: &[u8]) -> Id {
-    let mut lower = [0_u8; 32];
-    match lower.get_mut(..name.len()) {
-        Some(copy) => {
-            copy.copy_from_slice(name);
-            copy.make_ascii_lowercase();
-            Id::of(copy)
-        }
-        None => Id::Other,
-    }
-}
-
-/// A decimal length: digits only, no sign, no list, within 63 bits.
-fn parse_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 32 || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value)
-        .ok()?
-        .parse()
-        .ok()
-        .filter(|length| *length < 1 << 63)
-}
-
-/// Elements of a comma-separated list, trimmed.
-pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|b| *b == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|t| !t.is_empty())
 }
 
 /// The upstream does not speak HTTP.

@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::authority::authority_is_good;
 use super::chunked::{BodyReader, Broken, Step};
 use super::fields::{Fields, Id};
 use super::head::{
-    Framing, HeadError, Method, Request, RequestRules, Response, authority_is_good, parse_request,
-    parse_response,
+    Framing, HeadError, Method, Request, RequestRules, Response, parse_request, parse_response,
 };
 use super::write::{self, Extras};
 use crate::runtime::NodeKind;
