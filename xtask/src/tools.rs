@@ -43,6 +43,16 @@ pub(crate) const PAGES: &[Tool] = &[
 /// For the default tier of tests, beside the ones above.
 pub(crate) const TESTS: &[Tool] = &[
     Tool {
+        names: &["go"],
+        purpose: "builds the real Kubernetes API server, by which ours is judged (version 1.26 or newer)",
+        remedy: "https://go.dev/dl",
+    },
+    Tool {
+        names: &["openssl"],
+        purpose: "makes the keys of the real Kubernetes API server",
+        remedy: "apt-get install openssl",
+    },
+    Tool {
         names: &["chromium", "chromium-browser", "google-chrome"],
         purpose: "runs the browser tests",
         remedy: "apt-get install chromium",
