@@ -82,7 +82,7 @@ pub(crate) struct Worker {
     all: Cell<Drain>,
     connections: RefCell<Slab<Rc<Connection>>>,
     date: RefCell<(u64, [u8; 29])>,
-    clock: (Instant, SystemTime),
+    clock: Cell<(Instant, SystemTime)>,
 }
 
 /// The two heads of a request, reused.
@@ -175,7 +175,7 @@ impl Worker {
             all: Cell::default(),
             connections: RefCell::default(),
             date: RefCell::new((0, [0; 29])),
-            clock: (Instant::now(), SystemTime::now()),
+            clock: Cell::new((Instant::now(), SystemTime::now())),
         })
     }
 
@@ -252,8 +252,11 @@ impl Worker {
     /// Wall clock of a moment.
     #[must_use]
     pub(crate) fn wall(&self, at: Instant) -> SystemTime {
-        let (instant, wall) = self.clock;
-        wall + at.saturating_duration_since(instant)
+        let (instant, wall) = self.clock.get();
+        match at.checked_duration_since(instant) {
+            Some(later) => wall + later,
+            None => wall - instant.saturating_duration_since(at),
+        }
     }
 
     /// Calls `f` with the `date` header's value.
@@ -303,6 +306,8 @@ impl Worker {
     /// Wakes connections whose deadline has passed.
     fn sweep(&self) {
         let now = Instant::now();
+        // The wall clock may have been set since.
+        self.clock.set((now, SystemTime::now()));
         let due: Vec<_> = self
             .connections
             .borrow()

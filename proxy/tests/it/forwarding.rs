@@ -339,3 +339,46 @@ fn http_1_0_and_odd_heads_are_refused() {
     assert_eq!(upstream.messages().len(), 0);
     proxy.counted(5);
 }
+
+#[test]
+fn a_head_that_does_not_come_is_answered_408() {
+    let mut connection = http(RouteSource::Inline(std::sync::Arc::new(table(Vec::new()))));
+    connection.request_headers_timeout = Some(Duration::from_millis(50));
+    let proxy = Proxy::with(NodeKind::Edge, Vec::new(), connection);
+    let answer = Answer::parse(&proxy.exchange(b"GET / HTTP/1.1\r\nHost: w"));
+    assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
+    proxy.counted(1);
+}
+
+#[test]
+fn an_edge_believes_nothing_of_what_clients_say_about_themselves() {
+    let upstream = Recorder::new(|_| ok("x"));
+    let mut connection = http(RouteSource::Inline(std::sync::Arc::new(table(vec![route(
+        "r",
+        prefix("/"),
+        forward(to("web")),
+    )]))));
+    connection.use_remote_address = true;
+    connection.scheme_from_transport = true;
+    let proxy = Proxy::with(
+        NodeKind::Edge,
+        vec![cluster("web", vec![endpoint(upstream.address, "web-v1")])],
+        connection,
+    );
+    let forged = "x-forwarded-for: 9.9.9.9\r\nx-forwarded-proto: https\r\nx-forwarded-host: evil\r\nx-request-id: mine\r\nx-envoy-external-address: 9.9.9.9\r\nx-envoy-internal: true\r\nx-envoy-attempt-count: 7\r\nx-envoy-peer-metadata: AA\r\nx-forwarded-client-cert: URI=spiffe://x\r\n";
+    assert_eq!(proxy.get("/", forged).status, 200);
+    let message = upstream.messages().remove(0);
+    for (name, value) in [
+        ("x-forwarded-for", Some("9.9.9.9,127.0.0.1")),
+        ("x-forwarded-proto", Some("http")),
+        ("x-envoy-external-address", Some("127.0.0.1")),
+        ("x-forwarded-host", None),
+        ("x-envoy-internal", None),
+        ("x-envoy-attempt-count", None),
+        ("x-envoy-peer-metadata", None),
+        ("x-forwarded-client-cert", None),
+    ] {
+        assert_eq!(message.header(name), value, "{name}");
+    }
+    assert_ne!(message.header("x-request-id"), Some("mine"));
+}
