@@ -384,9 +384,13 @@ pub(crate) fn check_grant(rules: &Rules, user: &User, resource: &Resource, objec
     }
     let lines: Vec<String> = missing.iter().map(Rule::shown).collect();
     Some(format!(
-        "user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",
+        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
         user.name,
-        user.groups,
+        user.groups
+            .iter()
+            .map(|g| format!("{g:?}"))
+            .collect::<Vec<_>>()
+            .join(" "),
         lines.join("\n")
     ))
 }

@@ -181,8 +181,9 @@ pub(crate) async fn delete_collection(call: Call) -> Result<Response<Body>, Refu
             namespace: meta(&object, "namespace").to_owned(),
             name: meta(&object, "name").to_owned(),
         };
-        let (object, _) = delete_one(&mut tx, &call, &key, object, &options).await?;
-        items.push(object);
+        // The answer shows what was asked for as it was before.
+        items.push(object.clone());
+        delete_one(&mut tx, &call, &key, object, &options).await?;
     }
     match options.dry_run {
         true => tx.rollback().await?,

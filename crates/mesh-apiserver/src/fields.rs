@@ -168,6 +168,7 @@ fn unreadable(path: &str, why: &str) -> String {
         "boolean" => "bool",
         other => other,
     };
+    let wanted = wanted.trim_start_matches("a ").trim_start_matches("an ");
     format!("json: cannot unmarshal {found} into Go struct field {path} of type {wanted}")
 }
 
