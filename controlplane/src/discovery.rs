@@ -73,7 +73,7 @@ impl AggregatedDiscoveryService for Discovery {
         let requests = request.into_inner();
         tokio::spawn(async move {
             if let Err(status) = room.serve(requests, &sender, identity, peer).await {
-                tracing::info!(%status, "discovery stream ended");
+                tracing::debug!(code = ?status.code(), reason = status.message(), "discovery stream ended");
                 let _ = sender.send(Err(status)).await;
             }
         });

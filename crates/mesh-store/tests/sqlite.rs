@@ -98,3 +98,24 @@ async fn a_damaged_file_stops_recording_and_is_left_alone() {
     until_recorded(&history, &batch("a", 1, 1, NOW, 3)).await;
     assert_eq!(history.failure(), None);
 }
+
+#[tokio::test]
+async fn a_locked_file_stops_recording_until_it_is_free() {
+    use sqlx::Connection;
+    let folder = tempfile::tempdir().unwrap();
+    let history = open(folder.path()).await;
+    history.append(&batch("a", 1, 1, NOW, 3), false).await.unwrap();
+    let url = format!("sqlite://{}", folder.path().join("history.db").display());
+    let mut other = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    // SQLite itself waits five seconds before it gives up.
+    let error = history
+        .append(&batch("a", 1, 2, NOW, 4), false)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("locked"), "{error}");
+    assert!(history.failure().is_some());
+    lock.rollback().await.unwrap();
+    until_recorded(&history, &batch("a", 1, 2, NOW, 4)).await;
+    assert_eq!(requests(&history, NOW, NOW + 10).await, 7);
+}
