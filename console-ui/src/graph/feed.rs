@@ -13,9 +13,15 @@ use web_sys::{EventSource, MessageEvent};
 use super::choice::Choice;
 use super::scene::covers;
 use crate::api::{self, Failure};
+use crate::clock::ticker;
 
 /// A stream that the browser has given up is opened again after this.
 const REOPEN: Duration = Duration::from_secs(2);
+
+/// Longest window that is pushed; longer ones come from the history, and are asked for.
+const PUSHED_MOST: u32 = 600;
+/// A long window hardly changes in this time.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// What has arrived.
 #[derive(Clone, Copy)]
@@ -62,18 +68,39 @@ impl Feed {
             feed.again.track();
             let (scope, window, kind) = (choice.scope(), choice.window.get(), choice.kind.get());
             open.set_value(None);
-            if !choice.paused.get() && visible.get() {
+            if !choice.paused.get() && visible.get() && window <= PUSHED_MOST {
                 open.set_value(feed.open(&scope, window, kind));
             }
         });
         // The first picture does not wait for the stream, and a paused page has one too.
+        let now = ticker(ASK_EVERY);
+        let turn = StoredValue::new(0_u32);
         Effect::new(move |_| {
+            turn.update_value(|turn| *turn += 1);
+            let mine = turn.get_value();
             let (scope, window, kind) = (choice.scope(), choice.window.get(), choice.kind.get());
             feed.again.track();
+            if window > PUSHED_MOST && !choice.paused.get() && visible.get() {
+                now.track();
+            }
             spawn_local(async move {
-                match api::get::<Graph>(&format!("/api/graph?{scope}&from=now-{window}s&to=now")).await {
-                    Ok(graph) => feed.arrived(graph, kind),
-                    Err(failure) => feed.failure.set(Some(failure)),
+                let answer =
+                    api::get::<Graph>(&format!("/api/graph?{scope}&from=now-{window}s&to=now")).await;
+                // Another scope was chosen meanwhile, or the page is gone.
+                if turn.try_get_value() != Some(mine) {
+                    return;
+                }
+                match answer {
+                    Ok(graph) => {
+                        if window > PUSHED_MOST {
+                            feed.lost.set(false);
+                        }
+                        feed.arrived(graph, kind);
+                    }
+                    Err(failure) => {
+                        feed.lost.set(true);
+                        feed.failure.set(Some(failure));
+                    }
                 }
             });
         });

@@ -89,42 +89,82 @@ pub(crate) async fn world(flags: &[&str]) -> World {
         path.to_str().unwrap().to_owned()
     };
     let mut tasks = Vec::new();
-    let control = serve(Router::new().fallback(query).with_state(neighbours.clone()), &mut tasks).await;
-    let cluster = serve(Router::new().fallback(kubernetes).with_state(neighbours.clone()), &mut tasks).await;
+    let control = serve(
+        Router::new().fallback(query).with_state(neighbours.clone()),
+        &mut tasks,
+    )
+    .await;
+    let cluster = serve(
+        Router::new().fallback(kubernetes).with_state(neighbours.clone()),
+        &mut tasks,
+    )
+    .await;
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "a",
         "clusters": [{"name": "a", "cluster": {"server": format!("http://{cluster}")}}],
         "users": [{"name": "a", "user": {"token": OWN}}],
         "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
     });
-    let (kubeconfig, own, local) =
-        (file("kubeconfig", &kubeconfig.to_string()), file("own", OWN), file("local", TOKEN));
+    let (kubeconfig, own, local) = (
+        file("kubeconfig", &kubeconfig.to_string()),
+        file("own", OWN),
+        file("local", TOKEN),
+    );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let controlplane = format!("http://{control}");
     let given = [
-        "sightline-console", "--kubeconfig", &kubeconfig, "--controlplane", &controlplane, "--token-path", &own,
-        "--local-user-token", &local,
+        "sightline-console",
+        "--kubeconfig",
+        &kubeconfig,
+        "--controlplane",
+        &controlplane,
+        "--token-path",
+        &own,
+        "--local-user-token",
+        &local,
     ];
     let config = Config::parse_from(given.iter().chain(flags));
     let cluster = Cluster::connect(config.kubeconfig.as_deref()).await.unwrap();
     let console = Arc::new(Console::new(config, address, cluster));
-    tasks.push(tokio::spawn(async move { axum::serve(listener, router(console)).await.unwrap() }));
-    World { host: address.to_string(), neighbours, tasks, _folder: folder }
+    tasks.push(tokio::spawn(async move {
+        axum::serve(listener, router(console)).await.unwrap()
+    }));
+    World {
+        host: address.to_string(),
+        neighbours,
+        tasks,
+        _folder: folder,
+    }
 }
 
 impl World {
     /// Sends a request as it stands; `host` unless the headers say so.
-    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut request = http::Request::builder().method(method).uri(format!("http://{}{path}", self.host));
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.host));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let client: Client<_, Full<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-        let response = client.request(request.body(Full::from(body.to_owned())).unwrap()).await.unwrap();
+        let response = client
+            .request(request.body(Full::from(body.to_owned())).unwrap())
+            .await
+            .unwrap();
         let (parts, body) = response.into_parts();
         let text = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&text).into_owned() }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&text).into_owned(),
+        }
     }
 
     /// A plain GET.
@@ -135,7 +175,10 @@ impl World {
     /// A request with the user's token.
     pub(crate) async fn as_user(&self, method: Method, path: &str, body: &Value) -> Answer {
         let token = format!("Bearer {TOKEN}");
-        let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
+        let headers = [
+            ("authorization", token.as_str()),
+            ("content-type", "application/json"),
+        ];
         self.send(method, path, &headers, &body.to_string()).await
     }
 }
@@ -143,14 +186,19 @@ impl World {
 async fn serve(router: Router, tasks: &mut Vec<tokio::task::JoinHandle<()>>) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tasks.push(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
+    tasks.push(tokio::spawn(async move {
+        axum::serve(listener, router).await.unwrap()
+    }));
     address
 }
 
 type Shared = State<Arc<Mutex<Neighbours>>>;
 
 async fn query(State(neighbours): Shared, request: Request) -> Response {
-    let authorized = request.headers().get(header::AUTHORIZATION).is_some_and(|value| value == &format!("Bearer {OWN}"));
+    let authorized = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .is_some_and(|value| value == &format!("Bearer {OWN}"));
     if !authorized {
         return StatusCode::UNAUTHORIZED.into_response();
     }
@@ -172,14 +220,18 @@ async fn query(State(neighbours): Shared, request: Request) -> Response {
 async fn kubernetes(State(neighbours): Shared, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let text = |name: header::HeaderName| parts.headers.get(name).map(|v| v.to_str().unwrap().to_owned());
-    let token = text(header::AUTHORIZATION).unwrap_or_default().trim_start_matches("Bearer ").to_owned();
+    let token = text(header::AUTHORIZATION)
+        .unwrap_or_default()
+        .trim_start_matches("Bearer ")
+        .to_owned();
     let body = body.collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut neighbours = neighbours.lock().unwrap();
     let path = parts.uri.to_string();
     if path.ends_with("/tokenreviews") {
         let valid = body["spec"]["token"] == TOKEN;
-        return Json(json!({"status": {"authenticated": valid, "user": {"username": "ada"}}})).into_response();
+        return Json(json!({"status": {"authenticated": valid, "user": {"username": "ada"}}}))
+            .into_response();
     }
     if path.ends_with("/selfsubjectaccessreviews") {
         return Json(json!({"status": {"allowed": token == TOKEN}})).into_response();
@@ -187,13 +239,16 @@ async fn kubernetes(State(neighbours): Shared, request: Request) -> Response {
     if parts.method == Method::GET {
         return Json(neighbours.object.clone()).into_response();
     }
-    neighbours.writes.push((parts.method.to_string(), path, token, body.clone()));
+    neighbours
+        .writes
+        .push((parts.method.to_string(), path, token, body.clone()));
     if let Some((status, body)) = neighbours.refusal.clone() {
         return (StatusCode::from_u16(status).unwrap(), Json(body)).into_response();
     }
     let expected = &neighbours.object["metadata"]["resourceVersion"];
     if parts.method == Method::PUT && body["metadata"]["resourceVersion"] != *expected {
-        let status = json!({"kind": "Status", "reason": "Conflict", "message": "the object has been modified"});
+        let status =
+            json!({"kind": "Status", "reason": "Conflict", "message": "the object has been modified"});
         return (StatusCode::CONFLICT, Json(status)).into_response();
     }
     let mut saved = body;
