@@ -139,7 +139,6 @@ fn face(card: &Card) -> impl IntoView + use<> {
         view! { <text class="version" x=x y="38" text-anchor="end">{format::shorten(&card.version, 8)}</text> }
     });
     view! {
-        <title>{format!("{} — {}{}", card.title, card.kind_word(), if card.namespace.is_empty() { String::new() } else { format!(", {}", card.namespace) })}</title>
         <rect class="shade" x="0" y="2" width=width.clone() height=height.clone() rx="9"></rect>
         <rect class="card" width=width height=height rx="9"></rect>
         <rect class="plate" x="9" y="10" width="31" height="31" rx="7"></rect>
