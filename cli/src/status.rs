@@ -88,7 +88,7 @@ fn table(status: &Status) -> String {
         status.version, status.supervisor, status.started
     );
     for (name, address) in &status.addresses {
-        text.push_str(&format!("  {name:<10} {address}\n"));
+        text.push_str(&format!("  {name:<23} {address}\n"));
     }
     text.push('\n');
     text.push_str(&table.trim_fmt());

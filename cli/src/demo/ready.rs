@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::cluster::workload::Registered;
 use crate::failure::Failure;
 use crate::fetch::{self, Query};
+use crate::supervisor::State;
 
 /// Time between looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -34,6 +35,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) endpoints: watch::Receiver<usize>,
     /// Where the console listens.
     pub(crate) console: SocketAddr,
+    /// How the processes are.
+    pub(crate) states: watch::Receiver<Vec<State>>,
 }
 
 /// Waits; says on standard error what is still missing. Never sends a request that the mesh would count.
@@ -48,7 +51,7 @@ pub(crate) async fn wait(expected: &Expected<'_>) {
                 since = None;
                 if told.elapsed() > TELL {
                     told = Instant::now();
-                    let _ = writeln!(std::io::stderr(), "  waiting for {missing}");
+                    let _ = writeln!(std::io::stderr(), "  waiting for {missing}{}", expected.trouble());
                 }
             }
         }
@@ -57,6 +60,24 @@ pub(crate) async fn wait(expected: &Expected<'_>) {
 }
 
 impl Expected<'_> {
+    /// Processes that do not stay alive, and where they say why.
+    fn trouble(&self) -> String {
+        self.states
+            .borrow()
+            .iter()
+            .filter(|state| state.restarts > 0)
+            .map(|state| {
+                let State {
+                    name, restarts, log, ..
+                } = state;
+                format!(
+                    "\n    {name} ended {restarts} times; its log is {}",
+                    log.display()
+                )
+            })
+            .collect()
+    }
+
     /// What is missing first.
     async fn missing(&self) -> Option<String> {
         if let Some((entry, _)) = self.workloads.iter().find(|(_, ready)| !*ready.borrow()) {

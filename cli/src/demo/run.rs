@@ -126,12 +126,13 @@ async fn run(
         workloads: &watched,
         endpoints,
         console: options.console_address,
+        states: handle.states(),
     };
     ready::wait(&expected).await;
     if !options.no_load {
         handle.start(programs.load_generator()).await?;
     }
-    announce(options);
+    announce(options, folder);
     match options.length {
         Some(length) => tokio::time::sleep(length).await,
         None => std::future::pending().await,
@@ -250,7 +251,7 @@ fn url(scheme: &str, address: SocketAddr) -> String {
 }
 
 /// The one line that scripts wait for, and a few for people.
-fn announce(options: &Options) {
+fn announce(options: &Options, folder: &Folder) {
     let gateway = url("http", options.gateway_address);
     let console = url("http", options.console_address);
     let line = format!(
@@ -264,7 +265,7 @@ fn announce(options: &Options) {
     say(&format!("shop      {gateway}/productpage"));
     say(&format!(
         "kubectl   export KUBECONFIG={}",
-        options.data.join("kubeconfig").display()
+        folder.path().join("kubeconfig").display()
     ));
     say("Ctrl-C ends everything");
     if options.open {
