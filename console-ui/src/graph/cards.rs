@@ -131,19 +131,19 @@ fn CardView(
     }
 }
 
-/// What changes with the node's name and health only.
+/// What changes with the node's name and health only. Texts end in a space, so that read together they are words.
 fn face(card: &Card) -> impl IntoView + use<> {
     let (width, height) = (format!("{:.0}", card.width), format!("{:.0}", card.height));
     let version = (!card.version.is_empty()).then(|| {
         let x = format!("{:.0}", card.width - 12.0);
-        view! { <text class="version" x=x y="38" text-anchor="end">{format::shorten(&card.version, 8)}</text> }
+        view! { <text class="version" x=x y="38" text-anchor="end">{format!("{} ", format::shorten(&card.version, 8))}</text> }
     });
     view! {
         <rect class="shade" x="0" y="2" width=width.clone() height=height.clone() rx="9"></rect>
         <rect class="card" width=width height=height rx="9"></rect>
         <rect class="plate" x="9" y="10" width="31" height="31" rx="7"></rect>
         <use class="glyph" href=format!("#i-{}", card.icon()) x="16" y="17" width="17" height="17"></use>
-        <text class="title" x="49" y="22">{format::shorten(&card.title, TITLE_LIMIT)}</text>
+        <text class="title" x="49" y="22">{format!("{} ", format::shorten(&card.title, TITLE_LIMIT))}</text>
         {version}
         <g transform="translate(39 40)">{mark_of(card.health())}</g>
     }
