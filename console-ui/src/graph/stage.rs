@@ -55,6 +55,9 @@ struct Stage {
     backstage: StoredValue<Backstage, LocalStorage>,
 }
 
+/// An observer with the closure that it calls.
+type Watch = (ResizeObserver, Closure<dyn FnMut()>);
+
 #[derive(Clone, Copy, PartialEq)]
 struct Drag {
     from: (f64, f64),
@@ -122,8 +125,7 @@ pub fn GraphStage(scene: Memo<Scene>, choice: Choice, select: Callback<Option<Se
 
 impl Stage {
     fn follow_size(self, host: NodeRef<html::Div>) {
-        let observer: StoredValue<Option<(ResizeObserver, Closure<dyn FnMut()>)>, LocalStorage> =
-            StoredValue::new_local(None);
+        let observer: StoredValue<Option<Watch>, LocalStorage> = StoredValue::new_local(None);
         Effect::new(move |_| {
             let Some(element) = host.get() else { return };
             let measured = element.clone();
