@@ -21,7 +21,9 @@ use request::{Sent, calls, way};
 
 /// From an applied configuration to its being in force at the proxies that send.
 const IN_FORCE_DEADLINE: Duration = Duration::from_secs(5);
-/// Host of the object that tells when a configuration is in force; the fixture's Gateway takes it.
+/// Answer of a subset without endpoints; of a subset that does not exist yet it is empty.
+const NO_ENDPOINTS: &str = "no healthy upstream";
+/// Host of the objects that tell when a configuration is in force; the fixture's Gateway takes it.
 const MARKER_HOST: &str = "marker.routing.test";
 /// How long a mirrored call may take to arrive.
 const MIRROR_DELAY: Duration = Duration::from_millis(200);
@@ -51,12 +53,11 @@ struct PlayedStep {
 impl Player {
     /// A player in this world.
     pub async fn new(world: World) -> anyhow::Result<Self> {
-        world
-            .registry
-            .cluster
-            .must_create(&marker(0))
-            .await
-            .context("marker")?;
+        let cluster = &world.registry.cluster;
+        cluster.must_create(&marker_service()).await?;
+        for marker in markers(0) {
+            cluster.must_create(&marker).await.context("marker")?;
+        }
         let mut player = Self {
             world,
             applied: Vec::new(),
@@ -167,25 +168,30 @@ impl Player {
     /// force too.
     async fn wait_in_force(&mut self) -> anyhow::Result<Option<String>> {
         self.marker += 1;
-        let marker = marker(self.marker);
-        let merge = json!({"spec": {"http": marker["spec"]["http"]}});
-        self.world.registry.cluster.patch(&marker, &merge).await?;
-        let expected = self.marker.to_string();
+        for marker in markers(self.marker) {
+            let merge = json!({"spec": marker["spec"]});
+            self.world.registry.cluster.patch(&marker, &merge).await?;
+        }
+        let number = self.marker.to_string();
+        let asked = [("/", number.as_str()), ("/cluster", NO_ENDPOINTS)];
         let until = Instant::now() + IN_FORCE_DEADLINE;
         for first in self.sending_proxies()? {
-            loop {
-                let answer = self.ask_marker(first).await;
-                if answer.body == expected {
-                    break;
+            for (path, expected) in asked {
+                loop {
+                    let answer = self.ask_marker(first, path).await;
+                    if answer.body == expected {
+                        break;
+                    }
+                    if Instant::now() > until {
+                        let Answer {
+                            status, body, error, ..
+                        } = answer;
+                        return Ok(Some(format!(
+                            "{first}{path} answers {status:?} {body:?} {error:?}"
+                        )));
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                if Instant::now() > until {
-                    let late = format!(
-                        "{first} answers {:?} {:?} {:?}",
-                        answer.status, answer.body, answer.error
-                    );
-                    return Ok(Some(late));
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
         Ok(None)
@@ -200,14 +206,14 @@ impl Player {
         ])
     }
 
-    async fn ask_marker(&self, first: SocketAddr) -> Answer {
+    async fn ask_marker(&self, first: SocketAddr, path: &str) -> Answer {
         let way = super::client::Way {
             source: first.ip(),
             first,
             tunnel: None,
             tls: None,
         };
-        let mut call = get("/", Vec::new());
+        let mut call = get(path, Vec::new());
         if let super::client::Call::Http(call) = &mut call {
             MARKER_HOST.clone_into(&mut call.authority);
             call.close = true;
@@ -379,13 +385,39 @@ fn is_call_field(field: &str) -> bool {
     .any(|start| field.starts_with(start))
 }
 
-fn marker(number: u64) -> Value {
+/// Objects whose number tells which configuration is in force: a cluster and routes, since objects of different kinds
+/// reach the control plane by different watches.
+fn markers(number: u64) -> [Value; 2] {
+    let subset = format!("m{number}");
+    [
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+            "metadata": {"name": "marker", "namespace": "app"},
+            "spec": {"host": "marker", "subsets": [{"name": subset, "labels": {"marker": "none"}}]},
+        }),
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": "marker", "namespace": "app"},
+            "spec": {
+                "hosts": [MARKER_HOST], "gateways": ["mesh", "routing-gw"],
+                "http": [
+                    {
+                        "name": "cluster", "match": [{"uri": {"exact": "/cluster"}}],
+                        "route": [{"destination": {"host": "marker", "subset": subset, "port": {"number": 80}}}],
+                    },
+                    {
+                        "name": "marker",
+                        "directResponse": {"status": 200, "body": {"string": number.to_string()}},
+                    },
+                ],
+            },
+        }),
+    ]
+}
+
+fn marker_service() -> Value {
     json!({
-        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
-        "metadata": {"name": "marker", "namespace": "app"},
-        "spec": {
-            "hosts": [MARKER_HOST], "gateways": ["mesh", "routing-gw"],
-            "http": [{"name": "marker", "directResponse": {"status": 200, "body": {"string": number.to_string()}}}],
-        },
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "marker", "namespace": "app"},
+        "spec": {"ports": [{"name": "http", "port": 80}]},
     })
 }

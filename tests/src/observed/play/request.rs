@@ -140,6 +140,7 @@ fn parse(url: &str) -> anyhow::Result<Target<'_>> {
         Some((host, port)) => (host, port.parse().with_context(|| format!("URL {url:?}"))?),
         None => (authority, default),
     };
+    let path = escaped(path);
     let path = if path.starts_with('/') {
         path.to_owned()
     } else {
@@ -151,6 +152,20 @@ fn parse(url: &str) -> anyhow::Result<Target<'_>> {
         port,
         host,
     })
+}
+
+/// The recording's client escaped what a request target must not hold.
+fn escaped(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for letter in path.chars() {
+        match letter {
+            ' ' | '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}' => {
+                out.push_str(&format!("%{:02X}", u32::from(letter)))
+            }
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -169,6 +184,7 @@ mod tests {
     #[test]
     fn urls() {
         check("http://web/a%2Fb?x=1", Some(("web", "web", 80, "/a%2Fb?x=1")));
+        check("http://web/a\\b", Some(("web", "web", 80, "/a%5Cb")));
         check("http://web?x=1", Some(("web", "web", 80, "/?x=1")));
         check("http://multi:8081/", Some(("multi:8081", "multi", 8081, "/")));
         check(
