@@ -142,9 +142,13 @@ async fn serve(
     remote: SocketAddr,
     registered: Registered,
 ) {
-    // Latency over packet count; where it cannot be set the connection still works.
-    let _ = socket.set_nodelay(true);
-    let local = socket.local_addr().unwrap_or(entry.listener.address);
+    let bound = entry.listener.address;
+    // A socket bound to one address is reached by no other.
+    let local = if bound.ip().is_unspecified() || bound.port() == 0 {
+        socket.local_addr().unwrap_or(bound)
+    } else {
+        bound
+    };
     let (hello, read) = if entry.needs_detection {
         let edge = worker.node.kind == NodeKind::Edge;
         let limit = entry

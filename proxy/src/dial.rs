@@ -30,8 +30,12 @@ const IDLE_DEFAULT: Duration = Duration::from_secs(3600);
 pub(crate) struct Pools(RefCell<HashMap<u32, Pool, BuildHasherDefault<WordHasher>>>);
 
 #[derive(Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "a connection moves between pool and exchange without being copied"
+)]
 struct Pool {
-    idle: Vec<Http1Connection>,
+    idle: Vec<Box<Http1Connection>>,
     shared: Vec<Rc<Http2Connection>>,
 }
 
@@ -131,14 +135,14 @@ impl Pools {
             return self.shared(cluster, endpoint).await;
         }
         if let Some(connection) = self.checkout(endpoint) {
-            return Ok(Ready::Http1(Box::new(connection)));
+            return Ok(Ready::Http1(connection));
         }
         let _pending = Pending::enter(cluster)?;
         while cluster.shared.connections.load(Ordering::Relaxed) >= cluster.config.limits.max_connections {
             // Another request of this or another worker must end first.
             tokio::time::sleep(Duration::from_millis(2)).await;
             if let Some(connection) = self.checkout(endpoint) {
-                return Ok(Ready::Http1(Box::new(connection)));
+                return Ok(Ready::Http1(connection));
             }
         }
         let counted = Counted::new(cluster, endpoint);
@@ -152,7 +156,7 @@ impl Pools {
         })))
     }
 
-    fn checkout(&self, endpoint: &EndpointEntry) -> Option<Http1Connection> {
+    fn checkout(&self, endpoint: &EndpointEntry) -> Option<Box<Http1Connection>> {
         let mut pools = self.0.borrow_mut();
         let idle = &mut pools.get_mut(&endpoint.id)?.idle;
         while let Some(mut connection) = idle.pop() {
@@ -182,7 +186,7 @@ impl Pools {
         let mut pools = self.0.borrow_mut();
         let idle = &mut pools.entry(endpoint.id).or_default().idle;
         if idle.len() < IDLE_MAX {
-            idle.push(*connection);
+            idle.push(connection);
         }
     }
 

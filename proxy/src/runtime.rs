@@ -363,6 +363,8 @@ fn listening_socket(address: SocketAddr, shared: bool) -> std::io::Result<std::n
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
+    // Latency over packet count; accepted connections inherit it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     if shared {
         socket.listen(4096)?;

@@ -18,8 +18,17 @@ pub(crate) mod pump;
 const HIGH_WATER: usize = 64 * 1024;
 /// Data at least this long is written from where it lies.
 const DIRECT: usize = 8 * 1024;
+/// Buffer of an ordinary message.
 const BUFFER: usize = 16 * 1024;
-const BUFFER_MAX: usize = 64 * 1024;
+/// Buffer of a body that fills an ordinary one: few and large reads and writes.
+const LARGE: usize = 128 * 1024;
+/// What a large buffer may have grown to and still be kept.
+const LARGE_GROWN: usize = 2 * LARGE;
+/// Unused buffers of each kind that a worker keeps.
+const SPARE_MAX: usize = 128;
+const SPARE_LARGE_MAX: usize = 4;
+/// A read is not tried into less room than this.
+const ROOM_MIN: usize = 4096;
 
 /// A byte stream: plain, plain with bytes that detection already read, or TLS of either side.
 pub(crate) enum Stream {
@@ -195,26 +204,55 @@ impl AsyncWrite for Io {
     }
 }
 
+/// Buffers that no connection needs at the moment: an idle connection holds none.
+#[derive(Default)]
+struct Spare {
+    ordinary: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+}
+
 thread_local! {
-    /// Buffers of this worker that no connection needs at the moment: an idle connection holds none.
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// Those of this worker.
+    static SPARE: RefCell<Spare> = RefCell::default();
 }
 
 fn take_buffer() -> Vec<u8> {
     SPARE
-        .with(|spare| spare.borrow_mut().pop())
+        .with_borrow_mut(|spare| spare.ordinary.pop())
         .unwrap_or_else(|| Vec::with_capacity(BUFFER))
 }
 
+fn take_large_buffer() -> Vec<u8> {
+    SPARE
+        .with_borrow_mut(|spare| spare.large.pop())
+        .unwrap_or_else(|| Vec::with_capacity(LARGE))
+}
+
 fn give_buffer(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 || buffer.capacity() > BUFFER_MAX {
+    if buffer.capacity() == 0 {
         return;
     }
     buffer.clear();
-    SPARE.with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.len() < 128 {
-            spare.push(buffer);
+    SPARE.with_borrow_mut(|spare| {
+        let (kept, most) = match buffer.capacity() {
+            BUFFER => (&mut spare.ordinary, SPARE_MAX),
+            LARGE..=LARGE_GROWN => (&mut spare.large, SPARE_LARGE_MAX),
+            _ => return,
+        };
+        if kept.len() < most {
+            kept.push(buffer);
+        }
+    });
+}
+
+/// Lets go of half of the unused buffers; called every now and then, so that memory follows need.
+pub(crate) fn trim_spare() {
+    SPARE.with_borrow_mut(|spare| {
+        for kept in [&mut spare.ordinary, &mut spare.large] {
+            kept.truncate(kept.len() / 2);
+            if kept.is_empty() {
+                kept.shrink_to_fit();
+            }
         }
     });
 }
@@ -230,6 +268,8 @@ pub(crate) struct Wire {
     /// The peer will send nothing more.
     pub(crate) ended: bool,
     unflushed: bool,
+    /// The last read filled the buffer: more is waiting.
+    filled: bool,
 }
 
 impl Wire {
@@ -244,6 +284,7 @@ impl Wire {
             written: 0,
             ended: false,
             unflushed: false,
+            filled: false,
         }
     }
 
@@ -293,6 +334,7 @@ impl Wire {
         if self.input.is_empty() {
             give_buffer(std::mem::take(&mut self.input));
             self.used = 0;
+            self.filled = false;
         }
         if self.output.is_empty() {
             give_buffer(std::mem::take(&mut self.output));
@@ -309,17 +351,22 @@ impl Wire {
 
     /// Reads once; 0 = the peer has ended.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() == 0 {
-            self.input = take_buffer();
+        if self.input.is_empty() {
+            let capacity = self.input.capacity();
+            if self.filled && capacity < LARGE {
+                give_buffer(std::mem::replace(&mut self.input, take_large_buffer()));
+            } else if capacity < BUFFER {
+                self.input = take_buffer();
+            }
         }
-        if self.used > 0 && self.input.capacity() - self.input.len() < 4096 {
+        let room = |input: &Vec<u8>| input.capacity() - input.len();
+        if self.used > 0 && room(&self.input) < ROOM_MIN {
             self.input.drain(..self.used);
             self.used = 0;
         }
-        if self.input.capacity() - self.input.len() < 4096 {
-            // A buffer that was filled once grows, so that big bodies take few reads.
-            self.input
-                .reserve(BUFFER_MAX.saturating_sub(self.input.len()).max(BUFFER));
+        if room(&self.input) < ROOM_MIN {
+            // A head that outgrew its buffer.
+            self.input.reserve(self.input.capacity());
         }
         let n = ready!(tokio_util::io::poll_read_buf(
             Pin::new(&mut self.stream),
@@ -327,6 +374,7 @@ impl Wire {
             &mut self.input
         ))?;
         self.ended |= n == 0;
+        self.filled = self.input.len() == self.input.capacity();
         Poll::Ready(Ok(n))
     }
 

@@ -320,6 +320,7 @@ impl Worker {
         }
         self.pools.sweep(now);
         self.logs.flush();
+        crate::wire::trim_spare();
     }
 }
 

@@ -87,7 +87,8 @@ ids! {
     29: { RequestMethod = "access-control-request-method", EnvoyServiceTime = "x-envoy-upstream-service-time", }
 }
 
-/// Header fields and every other text of one message.
+/// Header fields and every other text of one message. A field lies in the arena as the line `name: value` with its
+/// line break, so that a head is written in few large pieces.
 #[derive(Debug, Default, Clone)]
 pub struct Fields {
     arena: Vec<u8>,
@@ -114,12 +115,29 @@ impl Fields {
         }
     }
 
-    fn store_lower(&mut self, bytes: &[u8]) -> Span {
-        let span = self.store(bytes);
-        if let Some(stored) = self.arena.get_mut(span.start as usize..) {
-            stored.make_ascii_lowercase();
+    /// Stores a field as a line; where its name and its value lie.
+    fn store_line(&mut self, name: &[u8], value: &[u8]) -> (Span, Span) {
+        self.arena.reserve(name.len() + value.len() + 4);
+        let name = self.store(name);
+        self.arena.extend_from_slice(b": ");
+        let value = self.store(value);
+        self.arena.extend_from_slice(b"\r\n");
+        (name, value)
+    }
+
+    /// Appends all fields to `out` as the lines of a head.
+    pub fn write_lines(&self, out: &mut Vec<u8>) {
+        let mut piece = 0..0;
+        for field in &self.list {
+            let start = field.name.start as usize;
+            let end = field.value.start as usize + field.value.len() + 2;
+            if start != piece.end {
+                out.extend_from_slice(self.arena.get(piece).unwrap_or_default());
+                piece = start..end;
+            }
+            piece.end = end;
         }
-        span
+        out.extend_from_slice(self.arena.get(piece).unwrap_or_default());
     }
 
     /// The bytes of a span.
@@ -133,17 +151,30 @@ impl Fields {
 
     /// Adds a field at the end; the name is stored in lower case.
     pub fn push(&mut self, name: &[u8], value: &[u8]) -> Id {
-        let name = self.store_lower(name);
+        let (name, value) = self.store_line(name, value);
+        self.lower_case(name);
         let id = Id::of(self.bytes(name));
-        let value = self.store(value);
         self.list.push(Field { name, value, id });
         id
     }
 
+    /// [`Fields::push`] of a field whose name was classified already.
+    pub fn push_classified(&mut self, id: Id, name: &[u8], value: &[u8]) {
+        let (name, value) = self.store_line(name, value);
+        self.lower_case(name);
+        self.list.push(Field { name, value, id });
+    }
+
+    fn lower_case(&mut self, span: Span) {
+        let start = span.start as usize;
+        if let Some(stored) = self.arena.get_mut(start..start + span.len()) {
+            stored.make_ascii_lowercase();
+        }
+    }
+
     /// Adds a known field at the end.
     pub fn push_id(&mut self, id: Id, value: &[u8]) {
-        let name = self.store(id.name().as_bytes());
-        let value = self.store(value);
+        let (name, value) = self.store_line(id.name().as_bytes(), value);
         self.list.push(Field { name, value, id });
     }
 
@@ -221,18 +252,18 @@ impl Fields {
 
     /// Overwrites the first and removes the rest, or adds.
     pub fn set(&mut self, id: Id, value: &[u8]) {
-        let value = self.store(value);
+        let (name, value) = self.store_line(id.name().as_bytes(), value);
+        let line = Field { name, value, id };
         let mut first = true;
         self.list.retain_mut(|field| {
             if field.id != id {
                 return true;
             }
-            field.value = value;
+            *field = line;
             std::mem::take(&mut first)
         });
         if first {
-            let name = self.store(id.name().as_bytes());
-            self.list.push(Field { name, value, id });
+            self.list.push(line);
         }
     }
 

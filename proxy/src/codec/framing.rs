@@ -63,6 +63,7 @@ impl Reading {
                     self.bad_expectation = true;
                 }
             }
+            _ if name.len() <= CLASSIFIED_MAX => fields.push_classified(id, name, value),
             _ => {
                 fields.push(name, value);
             }
@@ -128,8 +129,11 @@ impl Reading {
     }
 }
 
+/// Longest name that [`classify`] tells for sure.
+const CLASSIFIED_MAX: usize = 32;
+
 pub(super) fn classify(name: &[u8]) -> Id {
-    let mut lower = [0_u8; 32];
+    let mut lower = [0_u8; CLASSIFIED_MAX];
     match lower.get_mut(..name.len()) {
         Some(copy) => {
             copy.copy_from_slice(name);

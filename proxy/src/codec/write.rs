@@ -24,7 +24,7 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request, extras: &Extras<'_>, u
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(request.authority_bytes());
     out.extend_from_slice(b"\r\n");
-    fields(out, &request.fields);
+    request.fields.write_lines(out);
     if let Some(count) = extras.attempt_count {
         out.extend_from_slice(b"x-envoy-attempt-count: ");
         number(out, u64::from(count));
@@ -90,7 +90,7 @@ pub fn response_head(out: &mut Vec<u8>, response: &Response, how: ResponseFramin
     out.push(b' ');
     out.extend_from_slice(reason(response.status).as_bytes());
     out.extend_from_slice(b"\r\n");
-    fields(out, &response.fields);
+    response.fields.write_lines(out);
     if response.status == 101 {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
         out.extend_from_slice(response.fields.bytes(response.upgrade));
@@ -110,15 +110,6 @@ pub fn response_head(out: &mut Vec<u8>, response: &Response, how: ResponseFramin
         }
     }
     out.extend_from_slice(b"\r\n");
-}
-
-fn fields(out: &mut Vec<u8>, fields: &Fields) {
-    for (name, value) in fields.iter() {
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
-    }
 }
 
 fn content_length(out: &mut Vec<u8>, length: u64) {
@@ -159,7 +150,7 @@ pub fn chunk(out: &mut Vec<u8>, data: &[u8]) {
 pub fn last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        fields(out, trailers);
+        trailers.write_lines(out);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -109,7 +109,9 @@ impl Outgoing {
                 data.get(..most).unwrap_or_default()
             }
             Framing::None => return Poll::Ready(Ok(data.len())),
-            Framing::Chunked | Framing::UntilClose => data,
+            // A chunk is copied, so it stays small enough for a kept buffer.
+            Framing::Chunked => data.get(..HIGH_WATER).unwrap_or(data),
+            Framing::UntilClose => data,
         };
         if data.is_empty() {
             return Poll::Ready(Ok(0));
