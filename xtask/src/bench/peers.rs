@@ -26,6 +26,9 @@ impl Peer {
         log: &Path,
         command: &[String],
     ) -> Result<Self> {
+        if std::net::TcpStream::connect(address).is_ok() {
+            bail!("{address} is in use, {label} needs it: end the process that listens there");
+        }
         let out = File::create(log)?;
         let child = Command::new("nice")
             .args(["-n", NICE, "taskset", "-c", core])
@@ -35,7 +38,7 @@ impl Peer {
             .stderr(out)
             .spawn()
             .with_context(|| format!("start {label}"))?;
-        let peer = Self {
+        let mut peer = Self {
             label: label.into(),
             address: address.into(),
             child,
@@ -44,7 +47,7 @@ impl Peer {
         let _ = std::fs::write(format!("/proc/{}/autogroup", peer.pid()), NICE);
         let deadline = Instant::now() + Duration::from_secs(20);
         while std::net::TcpStream::connect(address).is_err() {
-            if Instant::now() > deadline {
+            if Instant::now() > deadline || peer.child.try_wait()?.is_some() {
                 bail!("{label} does not listen on {address}; see {}", log.display());
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -111,6 +111,12 @@ pub(super) fn measure(options: &Options) -> Result<String> {
          generator's. {} interleaved rounds of {} s, medians.\n",
         options.rounds, options.seconds
     );
+    let _ = writeln!(
+        report,
+        "Load average of the machine at the start: {} (other work shares both cores when it is above 2; CPU time per \
+         request stands, rates and latencies suffer).\n",
+        load_average()
+    );
     report.push_str("| scenario | CPU µs/request Envoy | ours | ratio | rps Envoy | ours | p50 µs Envoy | ours | p99 µs Envoy | ours |\n|---|---|---|---|---|---|---|---|---|---|\n");
     let load = bins.join("bench-load");
     let mut answered = 0;
@@ -133,6 +139,12 @@ pub(super) fn measure(options: &Options) -> Result<String> {
         ours.rss_mib()
     );
     Ok(report)
+}
+
+/// One-minute load average.
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("unknown").to_owned()
 }
 
 fn build() -> Result<PathBuf> {
@@ -184,6 +196,8 @@ fn plain_bootstrap(port: u16) -> Value {
         .and_then(|p| p.parse().ok())
         .unwrap_or_default();
     json!({
+        // Counters are pushed under this name.
+        "node": {"id": format!("bench-{port}"), "cluster": "bench"},
         "admin": {"address": socket("127.0.0.1", port + 5000)},
         "static_resources": {
             "listeners": [{
