@@ -18,6 +18,9 @@ const WORKLOAD_LABEL: &str = "sightline.io/workload";
 /// The pod's number.
 const NUMBER_ANNOTATION: &str = "sightline.io/workload-number";
 
+/// A pod must name an image; these are plain processes.
+const IMAGE: &str = "process";
+
 /// Numbers from here on belong to processes outside the mesh (the load generator).
 pub(crate) const FIRST_RESERVED: u8 = 250;
 
@@ -189,7 +192,7 @@ fn pod(entry: &Registered) -> Pod {
             service_account_name: Some(service_account.clone()),
             containers: vec![Container {
                 name: app.clone(),
-                image: Some("process".to_owned()),
+                image: Some(IMAGE.to_owned()),
                 ports: Some(vec![ContainerPort {
                     container_port: i32::from(port),
                     ..ContainerPort::default()
@@ -205,7 +208,7 @@ fn pod(entry: &Registered) -> Pod {
 /// Writes the pod's address and whether it takes requests.
 pub(crate) async fn set_status(client: &Client, entry: &Registered, ready: bool) -> Result<(), Failure> {
     let ip = entry.addresses.inbound().to_string();
-    let now = jiff::Timestamp::now().to_string();
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let word = if ready { "True" } else { "False" };
     let condition = |kind: &str, status: &str| json!({ "type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": now });
     let status = json!({ "status": {
@@ -213,6 +216,15 @@ pub(crate) async fn set_status(client: &Client, entry: &Registered, ready: bool)
         "podIP": ip,
         "podIPs": [{ "ip": ip }],
         "hostIP": "127.0.0.1",
+        "containerStatuses": [{
+            "name": entry.workload.app,
+            "image": IMAGE,
+            "imageID": "",
+            "ready": ready,
+            "started": true,
+            "restartCount": 0,
+            "state": { "running": { "startedAt": now } },
+        }],
         "conditions": [
             condition("PodScheduled", "True"),
             condition("Initialized", "True"),
