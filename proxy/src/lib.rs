@@ -2,9 +2,9 @@
 //!
 //! Modules stand in reading order: the object that runs, the rooms a request walks through, what is counted.
 
-pub mod runtime;
 mod compile;
 mod resolve;
+pub mod runtime;
 mod worker;
 
 mod accept;
@@ -43,6 +43,7 @@ pub mod connect;
 pub mod discovery;
 pub mod exposition;
 pub mod identity;
+pub mod memory;
 pub mod report;
 pub mod run;
 pub mod saved;

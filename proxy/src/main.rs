@@ -23,6 +23,8 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     };
+    // Reading the bootstrap took megabytes of descriptors.
+    sightline_proxy::memory::give_back();
     let set_log_level = start_logging(&config.arguments.log_level);
     // Discovery, certificates, telemetry and admin share this; the data plane has threads of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()

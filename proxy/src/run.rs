@@ -81,6 +81,7 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunEr
     };
     open_pages(&config, &facts, started, set_log_level).await?;
     follow_identity(identity.clone(), runtime.clone());
+    tokio::spawn(crate::memory::follow());
     let stop_reporting = CancellationToken::new();
     let reporting = start_reporting(&config, &facts, stop_reporting.clone());
     match &config.bootstrap.discovery {
