@@ -43,10 +43,11 @@ async fn a_signal_ends_everything_in_time() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_outlives_a_killed_supervisor() -> Result<()> {
     let place = Place::new()?;
-    let demo = place.start(&[]).await?;
+    let mut demo = place.start(&[]).await?;
     let family = family(&demo);
     demo.process.signal(Signal::SIGKILL)?;
     gone(&family, END).await?;
+    demo.process.wait(END).await?;
     // The same folder and ports serve again.
     let demo = place.start(&["--no-load"]).await?;
     demo.stop(Signal::SIGINT).await?;
