@@ -158,10 +158,9 @@ impl Fields {
         id
     }
 
-    /// [`Fields::push`] of a field whose name was classified already.
+    /// [`Fields::push`] of a field whose name is in lower case and classified already.
     pub fn push_classified(&mut self, id: Id, name: &[u8], value: &[u8]) {
         let (name, value) = self.store_line(name, value);
-        self.lower_case(name);
         self.list.push(Field { name, value, id });
     }
 

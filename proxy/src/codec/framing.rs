@@ -26,7 +26,11 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn field(&mut self, fields: &mut Fields, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
-        let id = classify(name);
+        let Some((id, lower)) = known(name) else {
+            // Too long to be one of those that frame a message.
+            fields.push(name, value);
+            return Ok(());
+        };
         match id {
             Id::Host => {
                 self.hosts += 1;
@@ -63,10 +67,7 @@ impl Reading {
                     self.bad_expectation = true;
                 }
             }
-            _ if name.len() <= CLASSIFIED_MAX => fields.push_classified(id, name, value),
-            _ => {
-                fields.push(name, value);
-            }
+            _ => fields.push_classified(id, lower.get(..name.len()).unwrap_or_default(), value),
         }
         Ok(())
     }
@@ -129,19 +130,21 @@ impl Reading {
     }
 }
 
-/// Longest name that [`classify`] tells for sure.
-const CLASSIFIED_MAX: usize = 32;
+/// Longest name that is looked at.
+const NAME_MAX: usize = 32;
+
+/// Which field a name means, and the name in lower case with zeros behind it; `None` = longer than any known one.
+fn known(name: &[u8]) -> Option<(Id, [u8; NAME_MAX])> {
+    let mut lower = [0_u8; NAME_MAX];
+    lower.get_mut(..name.len())?.copy_from_slice(name);
+    // All of it at once: cheaper than a loop over just the name.
+    lower.make_ascii_lowercase();
+    let id = Id::of(lower.get(..name.len())?);
+    Some((id, lower))
+}
 
 pub(super) fn classify(name: &[u8]) -> Id {
-    let mut lower = [0_u8; CLASSIFIED_MAX];
-    match lower.get_mut(..name.len()) {
-        Some(copy) => {
-            copy.copy_from_slice(name);
-            copy.make_ascii_lowercase();
-            Id::of(copy)
-        }
-        None => Id::Other,
-    }
+    known(name).map_or(Id::Other, |(id, _)| id)
 }
 
 /// A decimal length: digits only, no sign, no list, within 63 bits.
