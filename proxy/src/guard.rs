@@ -80,6 +80,8 @@ pub(crate) async fn forward<C: Client>(
         Ok(upstream) => upstream,
         Err(refusal) => {
             call.outcome.request_bytes = exchange.pump.bytes;
+            // A copy does not depend on how the original fares.
+            mirror::send(call, &mirrors, &exchange.pump);
             return Err(refusal);
         }
     };

@@ -23,7 +23,16 @@ use crate::{dial, pick};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Clusters that get a copy of this request.
-pub(crate) type Mirrors = SmallVec<[Arc<ClusterEntry>; 1]>;
+pub(crate) type Mirrors = SmallVec<[(Arc<ClusterEntry>, HostOfCopy); 1]>;
+
+/// Which host a copy names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostOfCopy {
+    /// The request's own.
+    Same,
+    /// With `-shadow` behind the name, so that the upstream knows.
+    Shadow,
+}
 
 /// Draws which mirrors take part.
 pub(crate) fn chosen(call: &Call, found: &Found, forward: &Forward) -> Mirrors {
@@ -32,7 +41,14 @@ pub(crate) fn chosen(call: &Call, found: &Found, forward: &Forward) -> Mirrors {
         .iter()
         .zip(&found.entry.mirrors)
         .filter(|(mirror, _)| call.context.worker.random() % 1_000_000 < u64::from(mirror.per_million))
-        .filter_map(|(_, cluster)| cluster.clone())
+        .filter_map(|(mirror, cluster)| {
+            let host = if mirror.keeps_host {
+                HostOfCopy::Same
+            } else {
+                HostOfCopy::Shadow
+            };
+            Some((cluster.clone()?, host))
+        })
         .collect()
 }
 
@@ -42,16 +58,17 @@ pub(crate) fn send(call: &Call, mirrors: &Mirrors, pump: &Pump) {
         return;
     }
     let Some(body) = pump.kept() else { return };
-    for cluster in mirrors {
+    for (cluster, host) in mirrors {
         let mut request = Request::clone(&call.heads.request);
-        // The upstream sees by the name that this is a shadow, as with Envoy.
-        let (host, port) = mesh_model::route::split_port(request.authority_bytes());
-        let mut authority = host.to_vec();
-        authority.extend_from_slice(b"-shadow");
-        if let Some(port) = port {
-            authority.extend_from_slice(format!(":{port}").as_bytes());
+        if *host == HostOfCopy::Shadow {
+            let (host, port) = mesh_model::route::split_port(request.authority_bytes());
+            let mut authority = host.to_vec();
+            authority.extend_from_slice(b"-shadow");
+            if let Some(port) = port {
+                authority.extend_from_slice(format!(":{port}").as_bytes());
+            }
+            request.set_authority(&authority);
         }
-        request.set_authority(&authority);
         request.framing = match body.len() {
             0 => Framing::None,
             length => Framing::Length(length as u64),

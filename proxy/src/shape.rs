@@ -206,7 +206,6 @@ pub(crate) fn response(
         number(&mut value, ms);
         fields.push_id(Id::EnvoyServiceTime, &value);
     }
-    server_header(call, false);
     cors_headers(call, &found.entry.route);
     let edits = destination.map(|d| &d.response_headers);
     if several {
@@ -220,6 +219,8 @@ pub(crate) fn response(
             edit_response(call, edits);
         }
     }
+    // Last: whatever a rule says, the server's name is the proxy's.
+    server_header(call, false);
     ours(call);
 }
 
@@ -263,11 +264,11 @@ fn server_header(call: &mut Call, local: bool) {
 
 /// The last touches of a local answer.
 pub(crate) fn finish_local(call: &mut Call) {
-    server_header(call, true);
     if let Some(entry) = call.outcome.route.clone() {
         cors_headers(call, &entry.route);
         edit_response(call, &entry.route.response_headers);
     }
+    server_header(call, true);
     ours(call);
 }
 
@@ -431,13 +432,12 @@ fn cors_headers(call: &mut Call, route: &Route) {
         .get(Id::Origin)
         .unwrap_or_default()
         .to_vec();
-    let preflight = is_preflight(&call.heads.request);
     let fields = &mut call.heads.response.fields;
     fields.set_named(b"access-control-allow-origin", &origin);
     if cors.allow_credentials {
         fields.set_named(b"access-control-allow-credentials", b"true");
     }
-    if !cors.expose_headers.is_empty() && !preflight {
+    if !cors.expose_headers.is_empty() {
         fields.set_named(b"access-control-expose-headers", cors.expose_headers.as_bytes());
     }
 }

@@ -6,6 +6,18 @@ use serde_json::Value;
 use crate::registry::Resource;
 use crate::status::Refusal;
 
+/// What a webhook would warn of: rules without effect and the like.
+pub(crate) fn warnings(object: &Value, resource: &Resource) -> Vec<String> {
+    if !resource.is_istio() {
+        return Vec::new();
+    }
+    let problems = parse_value(object).problems.into_iter();
+    problems
+        .filter(|problem| problem.severity == Severity::Warning)
+        .map(|problem| problem.message)
+        .collect()
+}
+
 /// Refuses an Istio object whose meaning is wrong.
 pub(crate) fn review(object: &Value, resource: &Resource) -> Result<(), Refusal> {
     if !resource.is_istio() {

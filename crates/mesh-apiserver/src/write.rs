@@ -94,9 +94,17 @@ pub(crate) async fn create(call: Call) -> Result<Response<Body>, Refusal> {
     let Taken { mut object, warnings } = take(&call, decoded, false)?;
     check_place(&call, &mut object)?;
     let object = insert(&call, object).await?;
-    let mut response = one(&call, 201, object);
+    Ok(written(&call, 201, object, warnings))
+}
+
+/// A stored object with all warnings: of its reading, and those that a webhook would give.
+fn written(call: &Call, status: u16, object: Value, mut warnings: Vec<String>) -> Response<Body> {
+    if call.app.admission && call.target.subresource.is_none() {
+        warnings.extend(admission::warnings(&object, call.target.resource));
+    }
+    let mut response = one(call, status, object);
     warn(&mut response, &warnings);
-    Ok(response)
+    response
 }
 
 /// Stores a new object.
@@ -214,12 +222,10 @@ pub(crate) async fn update(call: Call) -> Result<Response<Body>, Refusal> {
         }
         crate::object::edit_metadata(&mut object, |m| m.shift_remove("resourceVersion"));
         let object = insert(&call, object).await?;
-        return Ok(one(&call, 201, object));
+        return Ok(written(&call, 201, object, warnings));
     };
     let object = store_update(&call, tx, &key, old, object).await?;
-    let mut response = one(&call, 200, object);
-    warn(&mut response, &warnings);
-    Ok(response)
+    Ok(written(&call, 200, object, warnings))
 }
 
 /// Answers `patch`.
@@ -244,9 +250,7 @@ pub(crate) async fn patch(call: Call) -> Result<Response<Body>, Refusal> {
     )?;
     check_place(&call, &mut object)?;
     let object = store_update(&call, tx, &key, old, object).await?;
-    let mut response = one(&call, 200, object);
-    warn(&mut response, &warnings);
-    Ok(response)
+    Ok(written(&call, 200, object, warnings))
 }
 
 async fn store_update(

@@ -8,7 +8,7 @@ macro_rules! flags {
     ($($name:ident = $bit:literal, $text:literal, $doc:literal;)*) => {
         impl ResponseFlags {
             $(#[doc = $doc] pub const $name: Self = Self(1 << $bit);)*
-            /// Every flag in print order: HTTP lines print `URX` before the failure that caused it.
+            /// Every flag in print order: HTTP lines print an injected delay and `URX` before the failure.
             pub const ALL: &'static [(Self, &'static str)] = &[$((Self::$name, $text),)*];
         }
     };
@@ -16,17 +16,17 @@ macro_rules! flags {
 
 flags! {
     LOCAL_HEALTH_FAILED = 0, "LH", "Local service failed health check.";
+    DELAY_INJECTED = 10, "DI", "Delay injected.";
+    FAULT_INJECTED = 11, "FI", "Abort injected.";
+    RETRY_EXHAUSTED = 5, "URX", "Retry limit (HTTP) or connect attempts (TCP) exhausted.";
     NO_HEALTHY_UPSTREAM = 1, "UH", "No healthy upstream.";
     UPSTREAM_TIMEOUT = 2, "UT", "Upstream request timeout (504).";
     LOCAL_RESET = 3, "LR", "Connection local reset.";
     UPSTREAM_REMOTE_RESET = 4, "UR", "Upstream remote reset.";
-    RETRY_EXHAUSTED = 5, "URX", "Retry limit (HTTP) or connect attempts (TCP) exhausted.";
     UPSTREAM_FAILURE = 6, "UF", "Upstream connection failure.";
     UPSTREAM_TERMINATION = 7, "UC", "Upstream connection termination.";
     OVERFLOW = 8, "UO", "Circuit breaker overflow.";
     NO_ROUTE = 9, "NR", "No route or no filter chain.";
-    DELAY_INJECTED = 10, "DI", "Delay injected.";
-    FAULT_INJECTED = 11, "FI", "Abort injected.";
     RATE_LIMITED = 12, "RL", "Rate limited.";
     UNAUTHORIZED_EXTERNAL = 13, "UAEX", "Denied by external authorization.";
     DOWNSTREAM_CLOSED = 14, "DC", "Downstream connection termination.";

@@ -186,6 +186,8 @@ pub struct Mirror {
     pub cluster: String,
     /// Share of requests in millionths.
     pub per_million: u32,
+    /// The copy has the request's own host, without the `-shadow` suffix.
+    pub keeps_host: bool,
 }
 
 /// What a consistent hash is computed from.

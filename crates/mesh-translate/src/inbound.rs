@@ -125,10 +125,12 @@ impl Inbound<'_> {
             mutual_tls: false,
             workload: None,
         }]));
-        cluster.protocol = if self.service_port.protocol.may_be_http() {
-            UpstreamProtocol::UseDownstream
-        } else {
-            UpstreamProtocol::Unspecified
+        // What the port's name promises is what the application gets, however the peer's sidecar came.
+        cluster.protocol = match self.service_port.protocol {
+            Protocol::Http => UpstreamProtocol::Http1,
+            protocol if protocol.is_http2() => UpstreamProtocol::Http2,
+            protocol if protocol.may_be_http() => UpstreamProtocol::UseDownstream,
+            _ => UpstreamProtocol::Unspecified,
         };
         cluster.service = Some(self.service.service_name());
         // The service's own connection pool holds here too; nothing else of a DestinationRule does.

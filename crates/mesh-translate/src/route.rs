@@ -136,8 +136,6 @@ fn one(
                     destination.response_headers = HeaderEdits::default();
                     let own = destination.host_rewrite.take();
                     forward.host_rewrite = forward.host_rewrite.or(own);
-                } else if forward.host_rewrite.is_some() {
-                    destination.host_rewrite = None;
                 }
             }
             Action::Forward(forward)

@@ -52,6 +52,7 @@ fn forward() -> Forward {
         mirrors: vec![Mirror {
             cluster: "shadow".into(),
             per_million: 12_500,
+            keeps_host: true,
         }],
         hash: vec![
             HashSource::Header("x-user".into()),

@@ -209,6 +209,7 @@ pub fn parse_request(
         return Err(HeadError::TOO_MANY);
     }
     out.fields.clear();
+    (out.authority, out.target) = (Span::default(), Span::default());
     let method = parsed.method.unwrap_or_default();
     if !KNOWN_METHODS.contains(&method) {
         return Err(HeadError::CODEC);
@@ -284,6 +285,8 @@ fn target(raw: &[u8], rules: &RequestRules, reading: &Reading, out: &mut Request
     }
     if raw.first() == Some(&b'/') {
         if reading.hosts == 0 {
+            // For the log.
+            out.target = out.fields.store(raw);
             return Err(HeadError::NO_HOST);
         }
         if !authority_is_good(out.fields.bytes(host), edge) {
@@ -294,6 +297,7 @@ fn target(raw: &[u8], rules: &RequestRules, reading: &Reading, out: &mut Request
         return Ok(());
     }
     if raw == b"*" && out.kind == Method::Options {
+        (out.authority, out.target) = (host, out.fields.store(raw));
         return Err(HeadError::ABSOLUTE_PATH);
     }
     let Some(rest) = raw

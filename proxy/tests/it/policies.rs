@@ -358,6 +358,7 @@ fn mirrors_get_a_copy() {
     target.mirrors = vec![Mirror {
         cluster: "shadow".into(),
         per_million: 1_000_000,
+        keeps_host: false,
     }];
     let proxy = Proxy::new(
         NodeKind::Sidecar,

@@ -81,10 +81,14 @@ fn unused(spec: &VirtualService, report: &mut Report<'_>) {
     for (i, route) in spec.http.iter().enumerate() {
         let field = format!("spec.http[{i}]");
         if everything_before {
+            let reason = match route.matches.is_empty() {
+                true => "only the last rule can have no matches",
+                false => "route without matches defined before",
+            };
             report.unreachable(
                 &field,
                 format!(
-                    "virtualService rule {} not used (route without matches defined before)",
+                    "virtualService rule {} not used ({reason})",
                     label(i, &route.name)
                 ),
             );

@@ -30,7 +30,8 @@ impl Redirect {
             Some(host) => out.extend_from_slice(host.as_bytes()),
             None => out.extend_from_slice(self.kept_authority(request, scheme)),
         }
-        if let Some(port) = self.port {
+        let default = default_port(scheme);
+        if let Some(port) = self.port.filter(|port| *port != default) {
             out.extend_from_slice(format!(":{port}").as_bytes());
         }
         let (path, query) = split_query(request.path_and_query);
@@ -56,14 +57,17 @@ impl Redirect {
 
     fn kept_authority<'a>(&self, request: RequestTarget<'a>, scheme: &[u8]) -> &'a [u8] {
         let (host, port) = super::split_port(request.authority);
-        let default = if request.scheme == b"https" { 443 } else { 80 };
-        let left_default = scheme != request.scheme && port == Some(default);
+        let left_default = scheme != request.scheme && port == Some(default_port(request.scheme));
         if self.port.is_some() || left_default {
             host
         } else {
             request.authority
         }
     }
+}
+
+fn default_port(scheme: &[u8]) -> u16 {
+    if scheme == b"https" { 443 } else { 80 }
 }
 
 /// A [`PathRewrite`] ready for use: its pattern is compiled once.
@@ -212,6 +216,21 @@ mod tests {
                     ..base()
                 },
                 "http://web:8443/api/x?q=1",
+            ),
+            (
+                Redirect {
+                    port: Some(80),
+                    ..base()
+                },
+                "http://web/api/x?q=1",
+            ),
+            (
+                Redirect {
+                    port: Some(443),
+                    scheme: s("https"),
+                    ..base()
+                },
+                "https://web/api/x?q=1",
             ),
             (
                 Redirect {

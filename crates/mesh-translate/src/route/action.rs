@@ -150,6 +150,7 @@ fn mirrors(context: &RouteContext<'_>, rule: &BoundRule) -> Vec<Mirror> {
         .map(|(destination, per_million)| Mirror {
             cluster: resolve(context, destination, &rule.namespace).cluster,
             per_million,
+            keeps_host: true,
         })
         .collect()
 }
@@ -165,7 +166,8 @@ fn redirect_action(context: &RouteContext<'_>, spec: &RedirectSpec) -> Redirect 
         prefix_rewrite: text(&spec.prefix_rewrite),
         host: text(&spec.authority),
         port: match spec.derive_port {
-            Some(DerivePort::FromRequestPort) => Some(context.port),
+            // The default ports go without saying, and one that the client named is kept.
+            Some(DerivePort::FromRequestPort) => Some(context.port).filter(|port| !matches!(port, 80 | 443)),
             Some(DerivePort::FromProtocolDefault) => None,
             None => spec.port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0),
         },

@@ -47,8 +47,10 @@ fn edits(operations: &HeaderOperations, host: &mut Option<String>) -> HeaderEdit
     }
     for (name, value) in &operations.add {
         let name = name.to_ascii_lowercase();
-        if name != "host" && name != ":authority" {
-            out.add.push((name, value.clone()));
+        match name.as_str() {
+            // There is one host: adding replaces it.
+            "host" | ":authority" => *host = Some(value.clone()),
+            _ => out.add.push((name, value.clone())),
         }
     }
     // A header both set and removed stays set: removal comes first.

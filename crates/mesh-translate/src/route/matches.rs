@@ -106,7 +106,10 @@ fn string(spec: &Spec, field: &str) -> Result<Option<StringMatch>, Unusable> {
         })
 }
 
-/// For CORS origins.
+/// For CORS origins; `*` is every one.
 pub(super) fn origin(spec: &Spec) -> Option<StringMatch> {
+    if spec.exact.as_deref() == Some("*") {
+        return Pattern::new(".*").ok().map(StringMatch::Regex);
+    }
     string(spec, "").ok().flatten()
 }

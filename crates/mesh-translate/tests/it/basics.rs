@@ -95,7 +95,7 @@ fn a_server_takes_mesh_tls_and_plaintext() {
         &[
             &format!("listener 127.64.1.2:8080 tls [{alpn}] http inbound|8080||"),
             "listener 127.64.1.2:8080 plain [] http inbound|8080||",
-            "cluster inbound|8080|| 127.64.1.1:8080 LeastRequest UseDownstream plain",
+            "cluster inbound|8080|| 127.64.1.1:8080 LeastRequest Http1 plain",
         ],
     );
 }

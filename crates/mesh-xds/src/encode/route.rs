@@ -305,6 +305,7 @@ fn mirror(from: &Mirror) -> route_action::RequestMirrorPolicy {
             default_value: Some(percent(PerMillion(from.per_million))),
             ..core::RuntimeFractionalPercent::default()
         }),
+        disable_shadow_host_suffix_append: from.keeps_host,
         ..route_action::RequestMirrorPolicy::default()
     }
 }

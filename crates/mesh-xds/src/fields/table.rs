@@ -418,7 +418,7 @@ message!(PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.Previou
 message!(BACK_OFF = "envoy.config.route.v3.RetryPolicy.RetryBackOff" { 1 base_interval Honoured; 2 max_interval Honoured; });
 message!(MIRROR = "envoy.config.route.v3.RouteAction.RequestMirrorPolicy" {
     1 cluster Honoured; 3 runtime_fraction Is(&FRACTION); 4 trace_sampled Ignored("mirrors make no spans");
-    6 disable_shadow_host_suffix_append OffOnly("the -shadow suffix is always appended");
+    6 disable_shadow_host_suffix_append Honoured;
 });
 message!(HASH = "envoy.config.route.v3.RouteAction.HashPolicy" {
     1 header Is(&HASH_HEADER); 2 cookie Is(&HASH_COOKIE); 3 connection_properties Is(&HASH_CONNECTION);

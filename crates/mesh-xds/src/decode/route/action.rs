@@ -202,6 +202,7 @@ fn mirrors(from: &envoy::RouteAction, path: &Path<'_>) -> Result<Vec<Mirror>, In
             Ok(Mirror {
                 cluster: one.cluster.clone(),
                 per_million: percent(fraction, 1_000_000, &path.field("runtime_fraction"))?.0,
+                keeps_host: one.disable_shadow_host_suffix_append,
             })
         })
         .collect()
