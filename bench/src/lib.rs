@@ -1,4 +1,6 @@
 //! Thin epoll layer shared by the backend and the load generator.
+pub mod options;
+
 use std::io;
 use std::os::fd::RawFd;
 

@@ -5,11 +5,10 @@
 //!   --close (a new connection for each request)  --hs (connect + TLS handshake, then close; no request)
 //!   --tls --sni NAME --cert F --key F --resume   --idle (each connection does one request, then holds for S secs)
 use hdrhistogram::Histogram;
+use sightline_bench::options::{Options, options};
 use sightline_bench::*;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::SocketAddrV4;
-use std::sync::Arc;
 
 #[derive(PartialEq, Clone, Copy)]
 enum S {
@@ -48,139 +47,6 @@ impl Write for Io {
     }
 }
 
-#[derive(Debug)]
-struct NoVerify(Arc<rustls::crypto::CryptoProvider>);
-impl rustls::client::danger::ServerCertVerifier for NoVerify {
-    fn verify_server_cert(
-        &self,
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &[rustls::pki_types::CertificateDer<'_>],
-        _: &rustls::pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-struct A {
-    addr: SocketAddrV4,
-    conns: usize,
-    rate: f64,
-    secs: f64,
-    warmup: f64,
-    close: bool,
-    hs: bool,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    sni: String,
-    req: Vec<u8>,
-    idle: bool,
-}
-
-fn args() -> A {
-    let mut a = A {
-        addr: "127.0.0.1:80".parse().unwrap(),
-        conns: 32,
-        rate: 0.0,
-        secs: 5.0,
-        warmup: 1.0,
-        close: false,
-        hs: false,
-        tls: None,
-        sni: "localhost".into(),
-        req: vec![],
-        idle: false,
-    };
-    let (mut host, mut path, mut hdrs, mut tls, mut cert, mut key, mut resume) = (
-        String::from("localhost"),
-        String::from("/"),
-        String::new(),
-        false,
-        None,
-        None,
-        false,
-    );
-    let mut it = std::env::args().skip(1);
-    while let Some(k) = it.next() {
-        let mut v = || it.next().expect("value");
-        match k.as_str() {
-            "--addr" => a.addr = v().parse().unwrap(),
-            "--host" => host = v(),
-            "--path" => path = v(),
-            "--header" => {
-                hdrs.push_str(&v());
-                hdrs.push_str("\r\n")
-            }
-            "--conns" => a.conns = v().parse().unwrap(),
-            "--rate" => a.rate = v().parse().unwrap(),
-            "--secs" => a.secs = v().parse().unwrap(),
-            "--warmup" => a.warmup = v().parse().unwrap(),
-            "--close" => a.close = true,
-            "--hs" => {
-                a.hs = true;
-                tls = true
-            }
-            "--tls" => tls = true,
-            "--sni" => a.sni = v(),
-            "--cert" => cert = Some(v()),
-            "--key" => key = Some(v()),
-            "--resume" => resume = true,
-            "--idle" => a.idle = true,
-            x => panic!("unknown option {x}"),
-        }
-    }
-    if tls {
-        use rustls::pki_types::pem::PemObject;
-        let p = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let b = rustls::ClientConfig::builder_with_provider(p.clone())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(NoVerify(p)));
-        let mut c = match (cert, key) {
-            (Some(c), Some(k)) => b
-                .with_client_auth_cert(
-                    rustls::pki_types::CertificateDer::pem_file_iter(c)
-                        .unwrap()
-                        .map(|c| c.unwrap())
-                        .collect(),
-                    rustls::pki_types::PrivateKeyDer::from_pem_file(k).unwrap(),
-                )
-                .unwrap(),
-            _ => b.with_no_client_auth(),
-        };
-        if !resume {
-            c.resumption = rustls::client::Resumption::disabled()
-        }
-        a.tls = Some(Arc::new(c));
-    }
-    a.req = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench-load\r\nAccept: */*\r\n{hdrs}{}\r\n",
-        if a.close { "Connection: close\r\n" } else { "" }
-    )
-    .into_bytes();
-    a
-}
-
 struct R {
     hist: Histogram<u64>,
     total: u64,
@@ -192,7 +58,7 @@ struct R {
 }
 
 fn main() {
-    let a = args();
+    let a = options();
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
     let ep = Epoll::open();
     let mut cs: Vec<C> = (0..a.conns)
@@ -396,7 +262,7 @@ fn kill(c: &mut C) {
     c.want_close = false;
 }
 
-fn start(a: &A, ep: &Epoll, c: &mut C, i: usize, t: u64, r: &mut R) {
+fn start(a: &Options, ep: &Epoll, c: &mut C, i: usize, t: u64, r: &mut R) {
     c.start = t;
     if c.s == S::Ready {
         c.s = S::Waiting;
@@ -446,7 +312,7 @@ fn start(a: &A, ep: &Epoll, c: &mut C, i: usize, t: u64, r: &mut R) {
     );
 }
 
-fn send_req(a: &A, c: &mut C) -> std::io::Result<()> {
+fn send_req(a: &Options, c: &mut C) -> std::io::Result<()> {
     let fd = c.fd;
     if let Some(t) = c.tls.as_mut() {
         if c.out_off == 0 {
@@ -473,7 +339,7 @@ fn send_req(a: &A, c: &mut C) -> std::io::Result<()> {
 }
 
 /// Ok(true): the request (or the handshake) is complete.
-fn step_conn(a: &A, c: &mut C, ev: u32, buf: &mut [u8], r: &mut R) -> std::io::Result<bool> {
+fn step_conn(a: &Options, c: &mut C, ev: u32, buf: &mut [u8], r: &mut R) -> std::io::Result<bool> {
     let bad = |m: &str| std::io::Error::other(m.to_string());
     if ev & libc::EPOLLERR as u32 != 0 {
         return Err(bad("sock"));
