@@ -24,6 +24,7 @@ use mesh_stories::observed::world::{Plan, Registry, World};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/observed/routing");
 
 fn main() {
+    let start = Instant::now();
     // Not a `#[test]`: processes end with the thread that started them, so that must be the main thread.
     let listing = std::env::args().any(|argument| argument == "--list");
     if listing {
@@ -63,6 +64,19 @@ fn main() {
         .filter(|verdict| must.contains(&verdict.id) && !verdict.passes())
         .map(mesh_stories::observed::verdict::line)
         .collect();
+    let listed = verdicts
+        .iter()
+        .filter(|verdict| must.contains(&verdict.id))
+        .count();
+    // The line that test runners print: one test per listed case, the others are reported above.
+    println!(
+        "test result: {}. {} passed; {} failed; 0 ignored; 0 measured; {} filtered out; finished in {:.2}s",
+        if broken.is_empty() { "ok" } else { "FAILED" },
+        listed - broken.len(),
+        broken.len(),
+        verdicts.len() - listed,
+        start.elapsed().as_secs_f64()
+    );
     if !broken.is_empty() {
         eprintln!(
             "{} listed cases do not pass:\n  {}",
