@@ -60,6 +60,23 @@ impl Peer {
         self.child.id()
     }
 
+    /// Puts all its threads before (or back among) the machine's other work: latencies are the process's own then.
+    /// Best effort, as niceness is.
+    pub(super) fn real_time(&self, on: bool) {
+        let how: &[&str] = if on {
+            &["-f", "-p", "10"]
+        } else {
+            &["-o", "-p", "0"]
+        };
+        let _ = Command::new("chrt")
+            .arg("-a")
+            .args(how)
+            .arg(self.pid().to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+
     /// User plus system seconds so far.
     pub(super) fn cpu_seconds(&self) -> f64 {
         cpu_seconds(self.pid())
