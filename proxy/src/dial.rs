@@ -183,6 +183,8 @@ impl Pools {
         }
         connection.side.wire.release();
         connection.idle_since = Instant::now();
+        // As configured now: the connection may be older than the configuration.
+        connection.idle_timeout = cluster.config.idle_timeout.unwrap_or(IDLE_DEFAULT);
         let mut pools = self.0.borrow_mut();
         let idle = &mut pools.entry(endpoint.id).or_default().idle;
         if idle.len() < IDLE_MAX {

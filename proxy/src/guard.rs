@@ -81,11 +81,11 @@ pub(crate) async fn forward<C: Client>(
         Err(refusal) => {
             call.outcome.request_bytes = exchange.pump.bytes;
             // A copy does not depend on how the original fares.
-            mirror::send(call, &mirrors, &exchange.pump);
+            mirror::send(call, found, &mirrors, &exchange.pump);
             return Err(refusal);
         }
     };
-    mirror::send(call, &mirrors, &exchange.pump);
+    mirror::send(call, found, &mirrors, &exchange.pump);
     if let Some(cookie) = &hash.set_cookie {
         call.heads.response.fields.push(b"set-cookie", cookie);
     }

@@ -53,11 +53,12 @@ pub(crate) fn chosen(call: &Call, found: &Found, forward: &Forward) -> Mirrors {
 }
 
 /// Sends the copies. A body that was too long to keep is not mirrored.
-pub(crate) fn send(call: &Call, mirrors: &Mirrors, pump: &Pump) {
+pub(crate) fn send(call: &Call, found: &Found, mirrors: &Mirrors, pump: &Pump) {
     if mirrors.is_empty() {
         return;
     }
     let Some(body) = pump.kept() else { return };
+    let attempt = found.attempt_count.then_some(1);
     for (cluster, host) in mirrors {
         let mut request = Request::clone(&call.heads.request);
         if *host == HostOfCopy::Shadow {
@@ -79,7 +80,7 @@ pub(crate) fn send(call: &Call, mirrors: &Mirrors, pump: &Pump) {
             body.to_vec(),
         );
         tokio::task::spawn_local(async move {
-            let shadow = tokio::time::timeout(LIMIT, shadow(&worker, &cluster, request, body));
+            let shadow = tokio::time::timeout(LIMIT, shadow(&worker, &cluster, request, body, attempt));
             if !matches!(shadow.await, Ok(Ok(()))) {
                 tracing::debug!(cluster = %cluster.config.name, "shadow request failed");
             }
@@ -92,6 +93,7 @@ async fn shadow(
     cluster: &Arc<ClusterEntry>,
     request: Request,
     body: Vec<u8>,
+    attempt: Option<u32>,
 ) -> Result<(), Failure> {
     let endpoint = pick::pick(worker, cluster, None, &[], 0).ok_or(Failure::Closed)?;
     let protocol = dial::protocol(cluster, request.version);
@@ -101,7 +103,7 @@ async fn shadow(
         .await
         .map_err(|_| Failure::Closed)?;
     let extras = Extras {
-        attempt_count: None,
+        attempt_count: attempt,
         metadata: (ready.facts().mutual_tls && !worker.metadata.is_empty())
             .then(|| (worker.metadata.as_slice(), worker.node.id.as_bytes())),
     };

@@ -142,6 +142,11 @@ impl Inbound<'_> {
             && let Some(pool) = Effective::of(rule, None, self.service_port.number).pool
         {
             cluster::limits(&mut cluster, pool);
+            if pool.http.as_ref().is_some_and(|http| http.use_client_protocol)
+                && self.service_port.protocol.may_be_http()
+            {
+                cluster.protocol = UpstreamProtocol::UseDownstream;
+            }
         }
         cluster
     }

@@ -181,7 +181,7 @@ fn warnings(answer: &Answer) -> Vec<String> {
     let text = answer.headers.get("warning").map_or("", String::as_str);
     text.split(" | ")
         .filter(|text| !text.is_empty())
-        .map(str::to_owned)
+        .map(|text| text.replace("\\\"", "\""))
         .collect()
 }
 
