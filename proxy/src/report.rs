@@ -96,6 +96,9 @@ impl<S: Source> Reporter<S> {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(FLUSH, Duration::from_secs(2));
         let mut pause = FLUSH;
+        // The first batch goes out even when nothing was counted: it tells the control plane that a new run has
+        // begun, so that what a killed one took along is flagged at once and not at the next request.
+        let mut announced = false;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -103,6 +106,9 @@ impl<S: Source> Reporter<S> {
             }
             self.collect();
             pause = FLUSH;
+            if !std::mem::replace(&mut announced, true) {
+                self.outbox.next_even_if_empty(unix_ms());
+            }
             while let Some(batch) = self.outbox.next(unix_ms()).cloned() {
                 tokio::select! {
                     sent = self.send(&batch, false) => {
@@ -138,7 +144,7 @@ impl<S: Source> Reporter<S> {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        while let Some(batch) = self.outbox.last(unix_ms()).cloned() {
+        while let Some(batch) = self.outbox.next_even_if_empty(unix_ms()).cloned() {
             if self.send(&batch, true).await {
                 return;
             }

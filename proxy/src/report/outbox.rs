@@ -77,8 +77,9 @@ impl Outbox {
         self.numbered.as_ref()
     }
 
-    /// The last batch of a run, also when nothing waits: it tells that nothing is missing.
-    pub fn last(&mut self, cut_at_ms: u64) -> Option<&Batch> {
+    /// As [`Outbox::next`], with a batch also when nothing waits: the first of a run tells that it has begun, the
+    /// last that nothing is missing.
+    pub fn next_even_if_empty(&mut self, cut_at_ms: u64) -> Option<&Batch> {
         if self.numbered.is_none() {
             self.number(cut_at_ms);
         }
@@ -213,7 +214,7 @@ mod tests {
         outbox.acknowledged(2);
         assert!(outbox.is_empty());
         assert_eq!(
-            requests(outbox.last(3).unwrap()),
+            requests(outbox.next_even_if_empty(3).unwrap()),
             0,
             "the last one tells that nothing is missing"
         );
