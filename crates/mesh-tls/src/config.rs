@@ -123,12 +123,33 @@ fn expect(validation: &PeerValidation, identity: Option<&Identity>) -> Expect {
     }
 }
 
+/// Istio's name for the roots of the operating system.
+const SYSTEM_ROOTS: &str = "file-root:system";
+/// Where operating systems keep them.
+const SYSTEM_BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
 fn roots(source: &RootSource, identity: Option<&Identity>) -> Result<Option<Arc<RootCertStore>>, Error> {
     Ok(match source {
         RootSource::None => None,
         RootSource::Mesh => Some(Arc::clone(&identity.ok_or(Error::NoIdentity("ROOTCA"))?.roots)),
         RootSource::File(path) => Some(root_store(path, &read(path)?)?.1),
         RootSource::Inline(pem) => Some(root_store("inline trusted_ca", pem)?.1),
+        RootSource::Secret(name) if name == SYSTEM_ROOTS => {
+            let found = SYSTEM_BUNDLES
+                .iter()
+                .find_map(|path| Some((path, read(path).ok()?)));
+            let (path, pem) = found.ok_or_else(|| {
+                Error::material(
+                    name,
+                    "the system has no certificate bundle; install ca-certificates",
+                )
+            })?;
+            Some(root_store(path, &pem)?.1)
+        }
         RootSource::Secret(name) => {
             return Err(Error::material(
                 name,
