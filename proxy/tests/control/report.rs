@@ -214,3 +214,26 @@ async fn without_a_control_plane_the_end_does_not_wait_long() {
     soon("the end", reporter.run(stop)).await;
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_announces_itself_before_anything_is_counted() {
+    let (port, fake) = sink(1).await;
+    let source = Counted {
+        left: Arc::new(AtomicU32::new(0)),
+        given: Arc::default(),
+    };
+    let stop = CancellationToken::new();
+    let reporter = Reporter::new(plain(port), "p".into(), 7, source, Shown::default());
+    let running = tokio::spawn(reporter.run(stop.clone()));
+    soon("the first batch", async {
+        while fake.committed.lock().batches.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(fake.committed.lock().last, None, "the first is not the last");
+    stop.cancel();
+    soon("the end", running).await.unwrap();
+    let committed = fake.committed.lock();
+    assert_eq!((requests(&committed), committed.last), (0, Some(2)));
+}
