@@ -69,7 +69,10 @@ fn EdgePanel(
             {move || line.get().map(|line| figures(&line, seconds()))}
             <section>
                 <h3>{t().over_time}</h3>
-                {move || series.with(|series| series.as_ref().map(spark))}
+                {move || match series.get() {
+                    Some(series) => spark(&series).into_any(),
+                    None => view! { <p class="kind">{t().waiting}</p> }.into_any(),
+                }}
             </section>
             {move || line.get().map(|line| details(&line.edges))}
         </aside>
