@@ -1,6 +1,6 @@
 //! What a mesh's validating webhook would refuse.
 
-use mesh_crd::{Severity, parse_value};
+use mesh_crd::{Problem, Severity, parse_value};
 use serde_json::Value;
 
 use crate::registry::Resource;
@@ -27,10 +27,7 @@ pub(crate) fn review(object: &Value, resource: &Resource) -> Result<(), Refusal>
         .problems
         .into_iter()
         .filter(|problem| problem.severity == Severity::Error)
-        .map(|problem| match problem.field.is_empty() {
-            true => problem.message,
-            false => format!("{}: {}", problem.field, problem.message),
-        })
+        .map(told)
         .collect();
     let list = match faults.as_slice() {
         [] => return Ok(()),
@@ -40,4 +37,17 @@ pub(crate) fn review(object: &Value, resource: &Resource) -> Result<(), Refusal>
     Err(Refusal::bad_request(format!(
         "admission webhook \"validation.istio.io\" denied the request: configuration is invalid: {list}"
     )))
+}
+
+/// Where, what, and what to do about it.
+fn told(problem: Problem) -> String {
+    let mut told = match problem.field.is_empty() {
+        true => problem.message,
+        false => format!("{}: {}", problem.field, problem.message),
+    };
+    if !problem.remedy.is_empty() {
+        told.push_str("; ");
+        told.push_str(&problem.remedy);
+    }
+    told
 }
