@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mesh_model::address::port;
 use mesh_tls::{IdentityWatch, identity_channel};
+use mesh_xds::discovery::UserAgentVersionType;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -289,9 +290,14 @@ fn start_discovery(
     };
     let mut base = config.bootstrap.snapshot();
     base.revision.clear();
+    let mut node = config.bootstrap.node.clone();
+    env!("CARGO_PKG_NAME").clone_into(&mut node.user_agent_name);
+    node.user_agent_version_type = Some(UserAgentVersionType::UserAgentVersion(
+        env!("CARGO_PKG_VERSION").to_owned(),
+    ));
     let mut client = discovery::Client::new(
         service,
-        config.bootstrap.node.clone(),
+        node,
         Arc::new(runtime.clone()),
         base,
         config.arguments.state_dir.clone(),

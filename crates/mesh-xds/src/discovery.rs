@@ -2,6 +2,7 @@
 //! control plane name one set of types.
 
 pub use envoy_types::pb::envoy::config::core::v3::Node;
+pub use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 pub use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 pub use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
