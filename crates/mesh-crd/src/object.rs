@@ -158,10 +158,11 @@ impl Object {
         match self {
             Self::VirtualService(r) => {
                 let rules = r.spec.http.len() + r.spec.tls.len() + r.spec.tcp.len();
+                let noun = if rules == 1 { "rule" } else { "rules" };
                 let hosts = r.spec.hosts.join(", ");
                 match hosts.as_str() {
-                    "" => format!("delegate, {rules} rules"),
-                    hosts => format!("{hosts}: {rules} rules"),
+                    "" => format!("delegate, {rules} {noun}"),
+                    hosts => format!("{hosts}: {rules} {noun}"),
                 }
             }
             Self::DestinationRule(r) => {
