@@ -115,6 +115,8 @@ async fn a_locked_file_stops_recording_until_it_is_free() {
         .unwrap_err();
     assert!(error.to_string().contains("locked"), "{error}");
     assert!(history.failure().is_some());
+    let told = history.gaps(0, NOW).await.unwrap_err().to_string();
+    assert_eq!(told.matches("cannot be used").count(), 1, "{told}");
     lock.rollback().await.unwrap();
     until_recorded(&history, &batch("a", 1, 2, NOW, 4)).await;
     assert_eq!(requests(&history, NOW, NOW + 10).await, 7);

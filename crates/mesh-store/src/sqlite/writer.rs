@@ -119,11 +119,15 @@ impl Writer {
     }
 
     pub(super) async fn failed(&mut self, error: &Error) {
-        let text = error.to_string();
-        if self.shared.failure.borrow().as_ref() != Some(&text) {
-            tracing::error!("{text}; proxies keep what they counted until it works again");
+        // The bare reason: whoever reads it wraps it into an error of their own.
+        let reason = match error {
+            Error::Unavailable(reason) => reason.clone(),
+            other => other.to_string(),
+        };
+        if self.shared.failure.borrow().as_ref() != Some(&reason) {
+            tracing::error!("{error}; proxies keep what they counted until it works again");
         }
-        self.shared.failure.send_replace(Some(text));
+        self.shared.failure.send_replace(Some(reason));
         self.failed_at = Some(Instant::now());
         self.open = None;
         *self.shared.readers.write().await = None;
