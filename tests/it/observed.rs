@@ -119,9 +119,29 @@ async fn run() -> anyhow::Result<Vec<Verdict>> {
 
     let mut player = Player::new(World::start(registry, &plan).await?).await?;
     println!("world up after {:.1?}", start.elapsed());
-    let mut played = Vec::new();
-    for case in &sending {
-        played.push(player.play(case).await);
+    let mut looks = look(&mut player, &sending, &must_name).await?;
+    println!("{} cases played after {:.1?}", sending.len(), start.elapsed());
+    // Timings and draws by chance differ on a busy machine: what should pass and did not is looked at once more, as
+    // the recordings were. A real difference fails twice.
+    let must = read_list(&read("passing").unwrap_or_default());
+    let doubtful: Vec<Case> = sending
+        .iter()
+        .zip(&looks)
+        .filter(|(case, first)| must.contains(&case.id) && !first.passes())
+        .map(|(case, _)| case.clone())
+        .collect();
+    for second in look(&mut player, &doubtful, &must_name).await? {
+        println!(
+            "second look at {}: {}",
+            second.id,
+            if second.passes() {
+                "passes"
+            } else {
+                "differs again"
+            }
+        );
+        looks.retain(|first| first.id != second.id);
+        looks.push(second);
     }
     if std::env::var_os("OBSERVED_HOLD").is_some() {
         println!(
@@ -130,16 +150,33 @@ async fn run() -> anyhow::Result<Vec<Verdict>> {
         );
         std::future::pending::<()>().await;
     }
+    verdicts.extend(looks);
+    Ok(verdicts)
+}
+
+/// Plays the cases and compares what came of them, once all log lines are there.
+async fn look(
+    player: &mut Player,
+    cases: &[Case],
+    must_name: &BTreeMap<String, Vec<String>>,
+) -> anyhow::Result<Vec<Verdict>> {
+    let mut played = Vec::new();
+    for case in cases {
+        played.push(player.play(case).await);
+    }
+    if played.is_empty() {
+        return Ok(Vec::new());
+    }
     player.finish().await?;
     player.settle().await;
-    println!("{} cases played after {:.1?}", sending.len(), start.elapsed());
-    for (case, played) in sending.iter().zip(played) {
-        verdicts.push(match played {
-            Ok(played) => verdict(case, &played.keys, &must_name, Ok(player.outcome(&played))),
-            Err(error) => verdict(case, &[], &must_name, Err(error)),
-        });
-    }
-    Ok(verdicts)
+    Ok(cases
+        .iter()
+        .zip(played)
+        .map(|(case, played)| match played {
+            Ok(played) => verdict(case, &played.keys, must_name, Ok(player.outcome(&played))),
+            Err(error) => verdict(case, &[], must_name, Err(error)),
+        })
+        .collect())
 }
 
 fn verdict(

@@ -63,10 +63,7 @@ fn traffic_runs_from_left_to_right_and_nothing_overlaps() {
     ]
     .windows(2)
     {
-        assert!(
-            place(&layout, pair[0]).x < place(&layout, pair[1]).x,
-            "{pair:?}"
-        );
+        assert!(place(&layout, pair[0]).x < place(&layout, pair[1]).x, "{pair:?}");
     }
     for (at, a) in layout.nodes.iter().enumerate() {
         for b in &layout.nodes[at + 1..] {

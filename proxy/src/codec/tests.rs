@@ -270,7 +270,7 @@ proptest! {
             let encodings = sent.matches("\r\ntransfer-encoding:").count();
             prop_assert!(lengths + encodings <= 1, "{sent}");
             let mut again = Request::default();
-            let used = parse_request(sent.to_uppercase().replace("HTTP/1.1", "HTTP/1.1").as_bytes(), &rules(NodeKind::Sidecar), &mut again);
+            let used = parse_request(sent.to_uppercase().as_bytes(), &rules(NodeKind::Sidecar), &mut again);
             prop_assert!(used.is_ok(), "{sent}");
             prop_assert_eq!(again.framing, request.framing);
         }

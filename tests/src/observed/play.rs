@@ -1,5 +1,6 @@
 //! Plays cases one after another: configuration in, wait until it is in force, requests, configuration out.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ pub struct Player {
     world: World,
     applied: Vec<Value>,
     marker: u64,
+    /// How often each case was played.
+    looks: BTreeMap<String, u32>,
 }
 
 /// A played case, whose log lines are still to be read.
@@ -62,6 +65,7 @@ impl Player {
             world,
             applied: Vec::new(),
             marker: 0,
+            looks: BTreeMap::new(),
         };
         if let Some(late) = player.wait_in_force().await? {
             anyhow::bail!("the first configuration does not come into force: {late}");
@@ -72,6 +76,9 @@ impl Player {
     /// Plays one case. Errors are the runner's own; everything the mesh does is in the outcome.
     pub async fn play(&mut self, case: &Case) -> anyhow::Result<Played> {
         self.world.check()?;
+        // The echo servers count by key: each look at a case has keys of its own.
+        let looks = self.looks.entry(case.id.clone()).or_insert(0);
+        let earlier = std::mem::replace(looks, *looks + 1);
         let mut outcome = Outcome {
             admission: self.apply(case).await?,
             ..Outcome::default()
@@ -88,7 +95,10 @@ impl Player {
             .enumerate()
             .any(|(number, _)| case.fields_of(number).any(is_call_field));
         for (number, step) in case.steps.iter().enumerate() {
-            let key = format!("{}-{number}", case.id);
+            let key = match earlier {
+                0 => format!("{}-{number}", case.id),
+                _ => format!("{}-{number}-look{earlier}", case.id),
+            };
             let mut played = self.step(&key, step).await?;
             if counts_calls {
                 if case.fields_of(number).any(|field| field.starts_with("mirror")) {
