@@ -34,6 +34,8 @@ const theme = EditorView.theme({
   ".cm-changedText": { background: "var(--added-strong) !important" },
   ".cm-deletedText": { background: "var(--removed-strong) !important" },
   ".cm-collapsedLines": { background: "var(--hover)", color: "var(--text-soft)", padding: "4px 12px" },
+  // The marks that the library puts around the text are in none of our fonts.
+  ".cm-collapsedLines:before, .cm-collapsedLines:after": { content: "'…' !important" },
 });
 
 const highlight = HighlightStyle.define([

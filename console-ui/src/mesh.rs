@@ -76,6 +76,14 @@ fn figures(status: &Status, proxies: &ProxyList) -> impl IntoView + use<> {
         .filter(|proxy| proxy.state == "synced")
         .count();
     let total = proxies.proxies.len();
+    // A history that cannot be used does not know its size.
+    let (size, limit) = match status.history_limit_bytes {
+        0 => ("–".to_owned(), String::new()),
+        limit => (
+            format::bytes(status.history_bytes),
+            (t().of_limit)(&format::bytes(limit)),
+        ),
+    };
     let cell = |name: &'static str, value: String, detail: String| {
         view! { <div><dt>{name}</dt><dd title=value.clone()>{value.clone()}" "<small>{detail}</small></dd></div> }
     };
@@ -84,7 +92,7 @@ fn figures(status: &Status, proxies: &ProxyList) -> impl IntoView + use<> {
             {cell(t().in_sync, format!("{synced} / {total}"), String::new())}
             {cell(t().control_plane, status.version.clone(), String::new())}
             {cell(t().revision, status.revision.chars().take(12).collect(), String::new())}
-            {cell(t().history, format::bytes(status.history_bytes), (t().of_limit)(&format::bytes(status.history_limit_bytes)))}
+            {cell(t().history, size, limit)}
             {cell(t().state, if status.recording { t().recording } else { t().not_recording }.to_owned(), String::new())}
             {cell(t().gaps, status.gaps.len().to_string(), String::new())}
         </dl>
