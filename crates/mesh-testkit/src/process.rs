@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -21,6 +22,7 @@ pub struct Process {
     name: String,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -34,16 +36,18 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         let lines = Arc::new(Mutex::new(Vec::new()));
+        let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
-            capture(stdout, Arc::clone(&lines));
+            readers.push(capture(stdout, Arc::clone(&lines)));
         }
         if let Some(stderr) = child.stderr.take() {
-            capture(stderr, Arc::clone(&lines));
+            readers.push(capture(stderr, Arc::clone(&lines)));
         }
         Ok(Self {
             name: name.to_owned(),
             child,
             lines,
+            readers,
         })
     }
 
@@ -76,9 +80,11 @@ impl Process {
     ) -> Result<String> {
         let lines = Arc::clone(&self.lines);
         let child = &mut self.child;
+        let readers = &self.readers;
         let found = eventually("a line of output", deadline, async || {
-            // First, so that what it wrote before its end is seen.
-            let ended = child.try_wait().ok().flatten();
+            // It has ended when it is gone and all that it wrote was read.
+            let read = readers.iter().all(JoinHandle::is_finished);
+            let ended = child.try_wait().ok().flatten().filter(|_| read);
             let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
             match (lines.iter().find(|line| wanted(line)), ended) {
                 (Some(line), _) => Ok(Ok(line.clone())),
@@ -123,7 +129,7 @@ impl Drop for Process {
     }
 }
 
-fn capture(stream: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
+fn capture(stream: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,7 +138,7 @@ fn capture(stream: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
             }
             lines.push(String::from_utf8_lossy(&line).into_owned());
         }
-    });
+    })
 }
 
 #[cfg(test)]
