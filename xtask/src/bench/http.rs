@@ -6,22 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Status, head and body of an answer.
+/// Status and body of an answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) head: String,
     pub(super) body: String,
-}
-
-impl Answer {
-    /// First value of a header.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
 }
 
 /// One request on a connection of its own.
@@ -45,11 +34,7 @@ pub(super) fn exchange(address: &str, method: &str, path: &str, headers: &str, b
         .context("no status")?;
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { dechunk(body) } else { body.to_owned() };
-    Ok(Answer {
-        status,
-        head: head.to_owned(),
-        body,
-    })
+    Ok(Answer { status, body })
 }
 
 /// `GET` that must answer 200.

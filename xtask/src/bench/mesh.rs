@@ -54,7 +54,10 @@ pub(super) fn measure(root: &Path) -> Result<String> {
     let start = begin.elapsed();
     let mut visible: Vec<f64> = (0..TRIES).map(|_| first_visible()).collect::<Result<_>>()?;
     visible.sort_by(f64::total_cmp);
-    let saves: Vec<f64> = (0..10).map(save_to_effect).collect::<Result<_>>()?;
+    let token = std::fs::read_to_string(data.join("token"))?;
+    let saves: Vec<f64> = (0..10)
+        .map(|turn| save_to_effect(token.trim(), turn))
+        .collect::<Result<_>>()?;
     let memory = memory(demo.0.id());
     let mut report = String::from("## Mesh: the demo\n\n");
     report.push_str(&conditions(", development build"));
@@ -118,17 +121,9 @@ fn first_visible() -> Result<f64> {
 }
 
 /// Milliseconds from a save of the reviews VirtualService to its acknowledgement by all proxies.
-fn save_to_effect(turn: usize) -> Result<f64> {
+fn save_to_effect(token: &str, turn: usize) -> Result<f64> {
     let path = "/api/objects/VirtualService/default/reviews";
-    let page = http::exchange(CONSOLE, "GET", "/", "", "")?;
-    let cookie = page
-        .header("set-cookie")
-        .and_then(|c| c.split(';').next())
-        .unwrap_or_default()
-        .to_owned();
-    let headers = format!(
-        "Cookie: {cookie}\r\nOrigin: http://{CONSOLE}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\n"
-    );
+    let headers = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
     let object: Value = serde_json::from_str(&http::exchange(CONSOLE, "GET", path, &headers, "")?.body)?;
     let yaml = object["yaml"].as_str().context("no yaml")?;
     let marked = mark(yaml, turn);
@@ -160,18 +155,19 @@ fn save_to_effect(turn: usize) -> Result<f64> {
     }
 }
 
-/// Changes the timeout of every route, so that each save changes what proxies run.
+/// Changes the weights, so that each save changes what proxies run.
 fn mark(yaml: &str, turn: usize) -> String {
+    let mut weights = [50 + turn, 50 - turn].into_iter();
     let mut out = String::new();
     for line in yaml.lines() {
-        if line.trim_start().starts_with("timeout:") {
-            continue;
-        }
-        out.push_str(line);
-        out.push('\n');
-        let indent = line.len() - line.trim_start().len();
-        if line.trim_start().starts_with("- name:") && indent <= 4 {
-            let _ = writeln!(out, "{}timeout: {}s", " ".repeat(indent + 2), 20 + turn);
+        match line.split_once("weight: ") {
+            Some((before, _)) => {
+                let weight = weights.next().unwrap_or_default();
+                let _ = writeln!(out, "{before}weight: {weight}");
+            }
+            None => {
+                let _ = writeln!(out, "{line}");
+            }
         }
     }
     out
@@ -217,14 +213,17 @@ fn memory(supervisor: u32) -> Vec<(String, f64)> {
     rows
 }
 
-/// Sum of the brotli twins that the first page loads (lazy islands are named apart).
+/// Sum of the brotli twins of the page and of what it names; lazy islands are not named by it.
 fn page_bytes(root: &Path) -> Option<u64> {
-    let mut sum = 0;
-    for entry in std::fs::read_dir(root.join("console-ui/dist")).ok()?.flatten() {
+    let dist = root.join("console-ui/dist");
+    let page = std::fs::read_to_string(dist.join("index.html")).ok()?;
+    let mut sum = std::fs::metadata(dist.join("index.html.br")).ok()?.len();
+    for entry in std::fs::read_dir(dist.join("assets")).ok()?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".br") && !name.contains("editor") {
+        // Fonts are compressed already and named by the style sheet.
+        if name.ends_with(".woff2") || name.strip_suffix(".br").is_some_and(|asset| page.contains(asset)) {
             sum += entry.metadata().ok()?.len();
         }
     }
-    (sum > 0).then_some(sum)
+    Some(sum)
 }
