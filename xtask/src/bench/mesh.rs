@@ -89,6 +89,12 @@ pub(super) fn measure(root: &Path) -> Result<String> {
             bytes as f64 / 1024.0
         );
     }
+    if let Some(paint) = first_paint(root) {
+        let _ = writeln!(
+            report,
+            "| first contentful paint, median of 5 fresh browsers | {paint} ms |"
+        );
+    }
     report.push('\n');
     Ok(report)
 }
@@ -171,6 +177,18 @@ fn mark(yaml: &str, turn: usize) -> String {
         }
     }
     out
+}
+
+/// Milliseconds, where the browser tests' packages are installed.
+fn first_paint(root: &Path) -> Option<String> {
+    let out = Command::new("node")
+        .args(["paint.mjs", &format!("http://{CONSOLE}/")])
+        .current_dir(root.join("tests/browser"))
+        .stderr(Stdio::inherit())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+    out.status.success().then_some(text)
 }
 
 fn memory(supervisor: u32) -> Vec<(String, f64)> {
