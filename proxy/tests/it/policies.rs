@@ -462,9 +462,11 @@ fn access_logs_have_istios_line_and_keys() {
         connection,
     );
     proxy.get("/p?q", "User-Agent: curl/8\r\nx-request-id: id-1\r\n");
-    eventually("lines", || {
-        !std::fs::read_to_string(json.path()).unwrap().is_empty()
-    });
+    for file in [text.path(), json.path()] {
+        eventually("a whole line in each log", || {
+            std::fs::read_to_string(file).unwrap().ends_with('\n')
+        });
+    }
     let line = std::fs::read_to_string(text.path()).unwrap();
     assert!(
         line.contains("] \"GET /p?q HTTP/1.1\" 200 - via_upstream - \"-\" 0 5 "),
