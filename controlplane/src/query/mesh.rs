@@ -42,6 +42,7 @@ pub(super) async fn status(State(query): State<Query>) -> Json<Status> {
                 reason: gap.reason.clone(),
             })
             .collect(),
+        ..Status::default()
     })
 }
 

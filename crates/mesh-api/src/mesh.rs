@@ -2,6 +2,8 @@
 //!
 //! - `GET /api/proxies` answers [`ProxyList`].
 //! - `GET /api/status` answers [`Status`].
+//! - `GET /api/proxies/{id}/config` answers what the proxy was sent, as Envoy's `/config_dump` shows it (JSON with
+//!   `listeners`, `routes`, `clusters`, `endpoints`).
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +63,33 @@ pub struct Status {
     /// Restarted or lost processes in the last hour, newest first.
     #[serde(default)]
     pub gaps: Vec<Gap>,
+    /// `sqlite` or `postgres`, with where (no credentials).
+    #[serde(default)]
+    pub store: String,
+    /// Where spans are sent.
+    #[serde(default)]
+    pub exporters: Vec<Exporter>,
+    /// Kept requests and spans that were given up because a queue was full.
+    #[serde(default)]
+    pub records_dropped: u64,
+}
+
+/// A collector that gets spans.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Exporter {
+    /// `otlp` or `zipkin`.
+    pub kind: String,
+    /// Where, without credentials.
+    pub endpoint: String,
+    /// Spans delivered.
+    pub sent: u64,
+    /// Spans given up: queue full, or refused for good.
+    pub dropped: u64,
+    /// Spans that wait.
+    pub queued: u64,
+    /// Why the last attempt failed; none after a success.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// A time for which a proxy's counts may lack up to one flush interval.

@@ -10,6 +10,7 @@ pub mod workload;
 
 pub mod matching;
 pub mod path;
+pub mod record;
 pub mod request;
 
 pub mod listener;

@@ -7,6 +7,7 @@
 
 pub mod history;
 pub mod progress;
+pub mod records;
 
 pub mod block;
 pub mod cover;
@@ -15,4 +16,5 @@ pub mod conformance;
 pub mod sqlite;
 
 pub use history::{Appended, Error, Gap, History, Limits, Resolution, Usage};
+pub use records::{Records, Revisions};
 pub use sqlite::SqliteHistory;
