@@ -160,6 +160,8 @@ impl Supervisor {
                 if started.is_ok() {
                     self.processes.insert(name, process);
                 }
+                // Whoever asked finds the process among the states.
+                self.publish();
                 // The asker may have gone; the process runs all the same.
                 let _ = done.send(started);
             }

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { binary } from "./binaries.mjs";
 
 const READY_WITHIN = 60_000;
+const COUNTERS_WITHIN = 10_000;
 
 export async function startDemo() {
   const { SIGHTLINE_CONSOLE_URL: url, SIGHTLINE_GATEWAY_URL: gateway, SIGHTLINE_DATA: data } = process.env;
@@ -51,11 +52,18 @@ export async function startDemo() {
 }
 
 /** Where each process serves its counters, by its name: the applications and the load generator. */
-export function counterAddresses(data) {
+export async function counterAddresses(data, names) {
   const file = join(data, "status.json");
-  if (!existsSync(file)) throw new Error(`no ${file}: does the demo run?`);
-  const { processes } = JSON.parse(readFileSync(file, "utf8"));
-  return Object.fromEntries(processes.map(({ name, address }) => [name, `http://${address.split(":")[0]}:15099/metrics`]));
+  const deadline = Date.now() + COUNTERS_WITHIN;
+  for (;;) {
+    const { addresses = [] } = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
+    const counters = addresses.filter(([name]) => name.startsWith("counters ")).map(([name, url]) => [name.slice("counters ".length), url]);
+    const found = Object.fromEntries(counters);
+    const missing = names.filter((name) => !found[name]);
+    if (!missing.length) return found;
+    if (Date.now() > deadline) throw new Error(`${file} has no counters of ${missing.join(", ")}: does the demo run?`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** Sum of a counter over its series. */

@@ -19,7 +19,7 @@ const EDITOR = "/config/VirtualService/default/reviews";
 let browser, demo, addresses;
 before(async () => {
   [browser, demo] = await Promise.all([launch(), startDemo()]);
-  addresses = counterAddresses(demo.data);
+  addresses = await counterAddresses(demo.data, CALLS.map(([, , process]) => process));
 });
 after(async () => {
   await browser?.close();

@@ -24,7 +24,7 @@ use crate::failure::{Code, Failure, Tried};
 use crate::fetch::Query;
 use crate::folder::{self, Folder, write_private};
 use crate::status::Status;
-use crate::supervisor::Handle;
+use crate::supervisor::{Handle, State};
 
 /// Name of the ConfigMap with the mesh's root certificate, and its key.
 const ROOT_CONFIG_MAP: &str = "istio-ca-root-cert";
@@ -99,7 +99,7 @@ async fn run(
     .into_iter()
     .map(Arc::new)
     .collect();
-    keep_status(options, folder, handle, &workloads);
+    let mut written = keep_status(options, folder, handle, &workloads);
     let endpoints = endpoints::run(client.clone());
 
     say("starting the control plane");
@@ -132,6 +132,7 @@ async fn run(
     if !options.no_load {
         handle.start(programs.load_generator()).await?;
     }
+    status_is_complete(handle, &mut written).await?;
     announce(options, folder);
     match options.length {
         Some(length) => tokio::time::sleep(length).await,
@@ -205,8 +206,14 @@ async fn prepare(
     token.keep(client.clone()).await
 }
 
-/// Keeps the status file right until the runtime ends.
-fn keep_status(options: &Options, folder: &Folder, handle: &Handle, workloads: &[Arc<Registered>]) {
+/// Keeps the status file right until the runtime ends; answers the states that the file has.
+fn keep_status(
+    options: &Options,
+    folder: &Folder,
+    handle: &Handle,
+    workloads: &[Arc<Registered>],
+) -> watch::Receiver<Vec<State>> {
+    let (written, receiver) = watch::channel(Vec::new());
     let mut addresses = vec![
         ("gateway".to_owned(), url("http", options.gateway_address)),
         ("console".to_owned(), url("http", options.console_address)),
@@ -236,14 +243,31 @@ fn keep_status(options: &Options, folder: &Folder, handle: &Handle, workloads: &
     tokio::spawn(async move {
         loop {
             status.processes = states.borrow_and_update().clone();
-            if let Err(error) = status.write(&folder) {
-                tracing::warn!(%error, "cannot write the status file");
+            match status.write(&folder) {
+                Ok(()) => {
+                    written.send_replace(status.processes.clone());
+                }
+                Err(error) => tracing::warn!(%error, "cannot write the status file"),
             }
             if states.changed().await.is_err() {
                 return;
             }
         }
     });
+    receiver
+}
+
+/// Waits until the status file lists every process: who reads `ready` may read the file at once.
+async fn status_is_complete(
+    handle: &Handle,
+    written: &mut watch::Receiver<Vec<State>>,
+) -> Result<(), Failure> {
+    let started = handle.states().borrow().len();
+    written
+        .wait_for(|states| states.len() >= started)
+        .await
+        .map(drop)
+        .tried_as(Code::Bug, || "the status file is not written any more".to_owned())
 }
 
 fn url(scheme: &str, address: SocketAddr) -> String {
