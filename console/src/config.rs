@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
+use mesh_api::traces::{Link, Links};
 
 /// Command line of `sightline-console`.
 #[derive(Debug, Clone, Parser)]
@@ -57,6 +58,10 @@ pub struct Config {
     /// Confirms --anonymous-read for a console that other machines reach.
     #[arg(long, requires = "anonymous_read")]
     pub anonymous_off_loopback: bool,
+    /// A page of another tool, as `Jaeger:trace=http://127.0.0.1:16686/trace/{trace}`. SHOWS is trace, service,
+    /// workload or mesh; the template may hold {trace}, {service}, {workload}, {namespace}, {from_ms}, {to_ms}.
+    #[arg(long = "link", value_name = "NAME:SHOWS=TEMPLATE")]
+    pub link: Vec<String>,
     /// Log format.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -100,7 +105,19 @@ impl Config {
                 self.listen
             ));
         }
+        problems.extend(self.link.iter().filter_map(|text| parse_link(text).err()));
         problems
+    }
+
+    /// The links out. Those that cannot be read have been refused at the start.
+    pub fn links(&self) -> Links {
+        Links {
+            links: self
+                .link
+                .iter()
+                .filter_map(|text| parse_link(text).ok())
+                .collect(),
+        }
     }
 
     /// Whether the browser speaks TLS.
@@ -117,6 +134,47 @@ impl Config {
     pub fn anonymous_may_read(&self) -> bool {
         self.loopback() || (self.anonymous_read && self.anonymous_off_loopback)
     }
+}
+
+/// What a link may show, with the parameters that its template may hold.
+const SHOWS: &[&str] = &["trace", "service", "workload", "mesh"];
+const PARAMETERS: &[&str] = &["trace", "service", "workload", "namespace", "from_ms", "to_ms"];
+
+/// `NAME:SHOWS=TEMPLATE`
+fn parse_link(text: &str) -> Result<Link, String> {
+    let wrong = |why: String| format!("--link {text}: {why}");
+    let (head, template) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("write NAME:SHOWS=TEMPLATE".into()))?;
+    let (name, shows) = head
+        .rsplit_once(':')
+        .ok_or_else(|| wrong("write NAME:SHOWS=TEMPLATE".into()))?;
+    if name.is_empty() {
+        return Err(wrong("the name is missing".into()));
+    }
+    if !SHOWS.contains(&shows) {
+        return Err(wrong(format!("`{shows}` is not one of {}", SHOWS.join(", "))));
+    }
+    // Nothing else may become the address of a link: `javascript:` would run in the page.
+    if !template.starts_with("http://") && !template.starts_with("https://") {
+        return Err(wrong("the template must begin with http:// or https://".into()));
+    }
+    let unknown = template
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next())
+        .find(|name| !PARAMETERS.contains(name) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    if let Some(unknown) = unknown {
+        return Err(wrong(format!(
+            "`{{{unknown}}}` is not one of {{{}}}",
+            PARAMETERS.join("}, {")
+        )));
+    }
+    Ok(Link {
+        name: name.to_owned(),
+        shows: shows.to_owned(),
+        template: template.to_owned(),
+    })
 }
 
 fn is_loopback_host(host: &str) -> bool {
@@ -159,6 +217,27 @@ mod tests {
             ],
             &[],
         );
+    }
+
+    #[test]
+    fn links_are_names_kinds_and_templates() {
+        let read = parse_link("Jaeger:trace=http://127.0.0.1:16686/trace/{trace}?a=b").unwrap();
+        assert_eq!(
+            (read.name.as_str(), read.shows.as_str(), read.template.as_str()),
+            ("Jaeger", "trace", "http://127.0.0.1:16686/trace/{trace}?a=b")
+        );
+        assert!(parse_link("Grafana:mesh=https://g/d?var={\"a\":1}&from={from_ms}").is_ok());
+        for (text, part) in [
+            ("Jaeger", "NAME:SHOWS=TEMPLATE"),
+            ("Jaeger=http://x", "NAME:SHOWS=TEMPLATE"),
+            (":trace=http://x", "name is missing"),
+            ("Jaeger:span=http://x", "`span` is not one of trace"),
+            ("Jaeger:trace=javascript:alert(1)", "http://"),
+            ("Jaeger:trace=http://x/{traceid}", "`{traceid}`"),
+        ] {
+            let problem = parse_link(text).unwrap_err();
+            assert!(problem.contains(part), "{problem}");
+        }
     }
 
     #[test]

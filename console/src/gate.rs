@@ -191,8 +191,8 @@ pub fn permit(route: &Route, identity: &Identity, anonymous_may_read: bool) -> R
     match route.permission {
         Permission::Public => Ok(()),
         Permission::Read if anonymous_may_read || identity.user().is_some() => Ok(()),
-        Permission::Edit if identity.user().is_some() => Ok(()),
-        Permission::Read | Permission::Edit => Err(Failure::unauthenticated()),
+        Permission::Records | Permission::Edit if identity.user().is_some() => Ok(()),
+        Permission::Read | Permission::Records | Permission::Edit => Err(Failure::unauthenticated()),
     }
 }
 

@@ -55,6 +55,7 @@ fn operation(route: &Route) -> Value {
         "x-permission": match route.permission {
             Permission::Public => "public",
             Permission::Read => "read",
+            Permission::Records => "records",
             Permission::Edit => "edit",
         },
     });

@@ -9,6 +9,8 @@ pub enum Permission {
     Public,
     /// Signed-in users; on loopback anyone on this machine.
     Read,
+    /// Signed-in users, also on loopback: kept requests and traces show what people did.
+    Records,
     /// Signed-in users; the API server judges each object.
     Edit,
 }
@@ -38,6 +40,8 @@ pub enum Action {
     Stream,
     /// Where the graph's nodes stand.
     Layout,
+    /// Where other tools are, from the command line.
+    Links,
     /// Reads an object.
     ReadObject,
     /// Creates an object.
@@ -94,6 +98,79 @@ const OBJECT: &[(&str, &str)] = &[
     ("resourceVersion", "version of the object"),
 ];
 
+const INTERVAL: &[(&str, &str)] = &[("from", "RFC 3339 or now-5m"), ("to", "RFC 3339 or now")];
+const LIST: &[(&str, &str)] = &[
+    ("from", "RFC 3339 or now-5m"),
+    ("to", "RFC 3339 or now"),
+    ("namespaces", "comma-separated; absent: all"),
+];
+const METRICS: &[(&str, &str)] = &[
+    ("type", "workload, app, versionedApp or service"),
+    ("subject", "node id of that graph type; absent: the whole mesh"),
+    ("direction", "inbound or outbound"),
+    (
+        "groupBy",
+        "none, source, destination, service, version, code, flags, route, protocol, grpcStatus or mutualTls",
+    ),
+    ("from", "RFC 3339 or now-5m"),
+    ("to", "RFC 3339 or now"),
+    ("step", "seconds of a point"),
+    ("quantiles", "comma-separated, as 0.5,0.95,0.99"),
+];
+const REVISIONS: &[(&str, &str)] = &[
+    ("kind", "CamelCase kind"),
+    ("namespace", "namespace"),
+    ("name", "name"),
+    ("from", "RFC 3339 or now-5m"),
+    ("to", "RFC 3339 or now"),
+    ("before", "only revisions with a smaller id"),
+    ("limit", "at most so many, 100 if absent"),
+];
+macro_rules! filter {
+    ($($more:expr),*) => {
+        &[
+            ("from", "RFC 3339 or now-5m"),
+            ("to", "RFC 3339 or now"),
+            ("source", "namespace/workload; repeatable, as all that follow"),
+            ("destination", "namespace/workload"),
+            ("workload", "namespace/workload on either side"),
+            ("app", "namespace/app on either side"),
+            ("service", "FQDN"),
+            ("namespace", "namespace on either side"),
+            ("code", "status, 0 if none"),
+            ("flags", "response flags, - if none"),
+            ("virtualService", "namespace/name"),
+            ("route", "route name"),
+            ("match", "match name"),
+            ("method", "method"),
+            ("protocol", "http, grpc or tcp"),
+            ("reporter", "source or destination"),
+            ("reason", "error, slow or sample"),
+            ("minMs", "at least so many milliseconds"),
+            ("maxMs", "at most so many milliseconds"),
+            ("text", "words in any recorded field"),
+            ("trace", "trace id"),
+            $($more),*
+        ]
+    };
+}
+const FILTER: &[(&str, &str)] = filter!();
+const PAGE_OF: &[(&str, &str)] = filter!(
+    ("limit", "at most so many, 100 if absent"),
+    ("after", "`next` of the page before")
+);
+const HEATMAP: &[(&str, &str)] = filter!(("columns", "columns, 120 if absent"));
+const TRACES: &[(&str, &str)] = &[
+    ("from", "RFC 3339 or now-5m"),
+    ("to", "RFC 3339 or now"),
+    ("workload", "namespace/workload"),
+    ("app", "namespace/app"),
+    ("errors", "true: only traces with errors"),
+    ("minMs", "at least so many milliseconds"),
+    ("text", "words in any recorded field"),
+    ("limit", "at most so many, 200 if absent"),
+];
+
 const fn route(
     method: Method,
     path: &'static str,
@@ -131,7 +208,17 @@ impl Route {
 }
 
 use Action as A;
-use Permission::{Edit, Public, Read};
+use Permission::{Edit, Public, Read, Records};
+
+/// A page: the same file at every path, its program reads the URL.
+const fn page(path: &'static str, summary: &'static str) -> Route {
+    route(Method::GET, path, Public, A::Page, summary)
+}
+
+/// A question to the control plane.
+const fn ask(path: &'static str, permission: Permission, summary: &'static str) -> Route {
+    route(Method::GET, path, permission, A::Query, summary)
+}
 
 /// Path of one object.
 const ONE_OBJECT: &str = "/api/objects/{kind}/{namespace}/{name}";
@@ -152,29 +239,26 @@ pub static TABLE: &[Route] = &[
         A::Ready,
         "Whether the API server and the control plane answer the console",
     ),
-    route(Method::GET, "/", Public, A::Page, "The page"),
-    route(Method::GET, "/graph", Public, A::Page, "The page, at the graph"),
-    route(
-        Method::GET,
-        "/config",
-        Public,
-        A::Page,
-        "The page, at the configuration",
-    ),
-    route(
-        Method::GET,
-        "/config/{*rest}",
-        Public,
-        A::Page,
-        "The page, at one object",
-    ),
-    route(
-        Method::GET,
-        "/mesh",
-        Public,
-        A::Page,
-        "The page, at the mesh's own parts",
-    ),
+    page("/", "The page"),
+    page("/overview", "The page, at the overview"),
+    page("/graph", "The page, at the graph"),
+    page("/requests", "The page, at the kept requests"),
+    page("/traces", "The page, at the traces"),
+    page("/traces/{trace}", "The page, at one trace"),
+    page("/services", "The page, at the services"),
+    page("/services/{*rest}", "The page, at one service"),
+    page("/workloads", "The page, at the workloads"),
+    page("/workloads/{*rest}", "The page, at one workload"),
+    page("/apps", "The page, at the applications"),
+    page("/apps/{*rest}", "The page, at one application"),
+    page("/namespaces", "The page, at the namespaces"),
+    page("/namespaces/{*rest}", "The page, at one namespace"),
+    page("/config", "The page, at the configuration"),
+    page("/config/{*rest}", "The page, at one object"),
+    page("/history", "The page, at the changes of the configuration"),
+    page("/mesh", "The page, at the mesh's own parts"),
+    page("/mesh/{*rest}", "The page, at one proxy"),
+    page("/gallery", "The page, at its own building blocks"),
     route(
         Method::GET,
         "/assets/{*path}",
@@ -207,15 +291,12 @@ pub static TABLE: &[Route] = &[
     .takes("SignIn")
     .answers("Session"),
     route(Method::DELETE, "/api/session", Public, A::SignOut, "Signs out").answers("Session"),
-    route(
-        Method::GET,
-        "/api/graph",
-        Read,
-        A::Query,
-        "The service graph with exact counts",
-    )
-    .query(SCOPE)
-    .answers("Graph"),
+    ask("/api/overview", Read, "The mesh at a glance")
+        .query(INTERVAL)
+        .answers("Overview"),
+    ask("/api/graph", Read, "The service graph with exact counts")
+        .query(SCOPE)
+        .answers("Graph"),
     route(
         Method::GET,
         "/api/graph/stream",
@@ -233,17 +314,81 @@ pub static TABLE: &[Route] = &[
     )
     .query(SCOPE)
     .answers("Layout"),
-    route(Method::GET, "/api/series", Read, A::Query, "One edge over time")
+    ask("/api/series", Read, "One edge over time")
         .query(SERIES)
         .answers("Series"),
+    ask(
+        "/api/metrics",
+        Read,
+        "Counts and quantiles over time, of any subject, grouped by any field",
+    )
+    .query(METRICS)
+    .answers("Metrics"),
+    ask("/api/services", Read, "Services with their traffic")
+        .query(LIST)
+        .answers("ServiceList"),
+    ask("/api/services/{namespace}/{name}", Read, "One service")
+        .query(INTERVAL)
+        .answers("ServiceDetail"),
+    ask("/api/workloads", Read, "Workloads with their traffic")
+        .query(LIST)
+        .answers("WorkloadList"),
+    ask("/api/workloads/{namespace}/{name}", Read, "One workload")
+        .query(INTERVAL)
+        .answers("WorkloadDetail"),
+    ask("/api/apps", Read, "Applications with their traffic")
+        .query(LIST)
+        .answers("AppList"),
+    ask("/api/apps/{namespace}/{name}", Read, "One application")
+        .query(INTERVAL)
+        .answers("AppDetail"),
+    ask("/api/namespaces", Read, "Namespaces with their traffic")
+        .query(INTERVAL)
+        .answers("NamespaceList"),
+    ask("/api/requests", Records, "Kept requests, newest first")
+        .query(PAGE_OF)
+        .answers("RequestPage"),
+    ask(
+        "/api/requests/facets",
+        Records,
+        "Values of each field of the kept requests",
+    )
+    .query(FILTER)
+    .answers("Facets"),
+    ask(
+        "/api/requests/heatmap",
+        Records,
+        "Kept requests by time and duration",
+    )
+    .query(HEATMAP)
+    .answers("HeatMap"),
     route(
         Method::GET,
+        "/api/requests/stream",
+        Records,
+        A::Stream,
+        "New kept requests as server-sent events named `requests`",
+    )
+    .query(FILTER),
+    ask("/api/requests/{trace}/{span}", Records, "One kept request").answers("KeptRequest"),
+    ask("/api/traces", Records, "Traces, newest first")
+        .query(TRACES)
+        .answers("TraceList"),
+    ask("/api/traces/{trace}", Records, "One trace").answers("Trace"),
+    route(Method::GET, "/api/links", Read, A::Links, "Where other tools are").answers("Links"),
+    ask(
         "/api/objects",
         Read,
-        A::Query,
         "Every Istio object, its problems, how far it has come",
     )
     .answers("ObjectList"),
+    ask(
+        "/api/revisions",
+        Read,
+        "Changes of the configuration, newest first",
+    )
+    .query(REVISIONS)
+    .answers("RevisionList"),
     route(
         Method::POST,
         "/api/analyze",
@@ -253,31 +398,20 @@ pub static TABLE: &[Route] = &[
     )
     .takes("AnalyzeRequest")
     .answers("AnalyzeAnswer"),
-    route(
-        Method::GET,
+    ask(
         "/api/propagation",
         Read,
-        A::Query,
         "How many proxies run a version of an object",
     )
     .query(OBJECT)
     .answers("Propagation"),
-    route(
-        Method::GET,
-        "/api/proxies",
+    ask("/api/proxies", Read, "Every proxy and its state").answers("ProxyList"),
+    ask(
+        "/api/proxies/{id}/config",
         Read,
-        A::Query,
-        "Every proxy and its state",
-    )
-    .answers("ProxyList"),
-    route(
-        Method::GET,
-        "/api/status",
-        Read,
-        A::Query,
-        "Control plane and history",
-    )
-    .answers("Status"),
+        "What a proxy was sent, as Envoy's /config_dump shows it",
+    ),
+    ask("/api/status", Read, "Control plane and history").answers("Status"),
     route(
         Method::POST,
         "/api/objects",

@@ -188,6 +188,7 @@ async fn perform(
         Action::Query => query(console, request).await,
         Action::Stream => stream(console, request).await,
         Action::Layout => layout(console, request.uri()).await,
+        Action::Links => Ok(Json(console.config.links()).into_response()),
         Action::ReadObject => objects::read(console, &identity, &object_name(&request)?).await,
         Action::CreateObject => objects::create(console, &identity, body(request).await?).await,
         Action::SaveObject => {

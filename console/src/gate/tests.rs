@@ -117,7 +117,7 @@ fn every_edit_needs_a_user_and_reading_off_loopback_too() {
         let anonymous_there = permit(route, &Identity::Anonymous, false).is_ok();
         assert_eq!(
             anonymous_here,
-            route.permission != Permission::Edit,
+            matches!(route.permission, Permission::Public | Permission::Read),
             "{} {}",
             route.method,
             route.path
@@ -131,6 +131,14 @@ fn every_edit_needs_a_user_and_reading_off_loopback_too() {
         );
         assert!(
             permit(route, &user, false).is_ok(),
+            "{} {}",
+            route.method,
+            route.path
+        );
+        let records = route.path.starts_with("/api/requests") || route.path.starts_with("/api/traces");
+        assert_eq!(
+            route.permission == Permission::Records,
+            records,
             "{} {}",
             route.method,
             route.path

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mesh_api::{config, error, graph, layout, mesh, session};
+use mesh_api::{config, error, graph, history, inventory, layout, mesh, metrics, requests, session, traces};
 use serde::Serialize;
 
 use super::*;
@@ -90,4 +90,42 @@ fn shapes_are_those_of_the_types() {
     check("Proxy", &mesh::Proxy::default());
     check("Status", &mesh::Status::default());
     check("Gap", &mesh::Gap::default());
+    check("Exporter", &mesh::Exporter::default());
+}
+
+#[test]
+fn shapes_of_records_and_lists_are_those_of_the_types() {
+    check("KeptRequest", &requests::KeptRequest::default());
+    check("RequestPage", &requests::RequestPage::default());
+    check("Facets", &requests::Facets::default());
+    check("Facet", &requests::Facet::default());
+    check("HeatMap", &requests::HeatMap::default());
+    check("HeatCell", &requests::HeatCell::default());
+    check("TraceList", &traces::TraceList::default());
+    check("TraceSummary", &traces::TraceSummary::default());
+    check("Trace", &traces::Trace::default());
+    check("Span", &traces::Span::default());
+    check("Links", &traces::Links::default());
+    check("Link", &traces::Link::default());
+    check("RevisionList", &history::RevisionList::default());
+    check("Revision", &history::Revision::default());
+    check("Metrics", &metrics::Metrics::default());
+    check("Group", &metrics::Group::default());
+    check("MetricPoint", &metrics::MetricPoint::default());
+    check("Overview", &inventory::Overview::default());
+    check("Offender", &inventory::Offender::default());
+    check("Traffic", &inventory::Traffic::default());
+    check("ServiceList", &inventory::ServiceList::default());
+    check("ServiceRow", &inventory::ServiceRow::default());
+    check("ServiceDetail", &inventory::ServiceDetail::default());
+    check("EndpointRow", &inventory::EndpointRow::default());
+    check("RouteRow", &inventory::RouteRow::default());
+    check("WorkloadList", &inventory::WorkloadList::default());
+    check("WorkloadRow", &inventory::WorkloadRow::default());
+    check("WorkloadDetail", &inventory::WorkloadDetail::default());
+    check("AppList", &inventory::AppList::default());
+    check("AppRow", &inventory::AppRow::default());
+    check("AppDetail", &inventory::AppDetail::default());
+    check("NamespaceList", &inventory::NamespaceList::default());
+    check("NamespaceRow", &inventory::NamespaceRow::default());
 }
