@@ -7,5 +7,6 @@ pub mod access_log;
 pub mod labels;
 pub mod metrics;
 pub mod otlp;
+pub mod requests;
 pub mod series;
 pub mod spans;

@@ -32,5 +32,17 @@ attributes! {
     SIGHTLINE_VIRTUAL_SERVICE = "sightline.virtual_service", "`namespace/name` of the VirtualService that decided.";
     SIGHTLINE_ROUTE = "sightline.route", "Name of its rule.";
     SIGHTLINE_MATCH = "sightline.match", "Name of its match.";
+    SIGHTLINE_SAMPLED = "sightline.sampled", "Head decision (boolean); between proxy and control plane only.";
+    ISTIO_SOURCE_WORKLOAD = "istio.source_workload", "Workload of the caller.";
+    ISTIO_DESTINATION_WORKLOAD = "istio.destination_workload", "Workload of the server.";
+    UPSTREAM_ADDRESS = "upstream_address", "Endpoint of the last attempt.";
+    GRPC_STATUS_CODE = "grpc.status_code", "gRPC status, as a number.";
+    SIGHTLINE_ATTEMPTS = "sightline.attempts", "Upstream attempts.";
+    SIGHTLINE_DETAILS = "sightline.response_code_details", "Why this status.";
     SERVICE_NAME = "service.name", "Resource: `<app>.<namespace>`.";
+    SERVICE_VERSION = "service.version", "Resource: canonical revision.";
+    SERVICE_INSTANCE_ID = "service.instance.id", "Resource: node id of the proxy.";
+    K8S_NAMESPACE_NAME = "k8s.namespace.name", "Resource: namespace.";
+    K8S_WORKLOAD_NAME = "k8s.deployment.name", "Resource: workload.";
+    K8S_CLUSTER_NAME = "k8s.cluster.name", "Resource: cluster id.";
 }

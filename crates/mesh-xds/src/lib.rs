@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod encode;
 pub mod fields;
 pub mod json;
+pub mod kept_traces;
 
 mod log_format;
 mod pb;

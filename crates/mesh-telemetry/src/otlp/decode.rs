@@ -3,21 +3,17 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use mesh_model::edge::{
-    Batch, Reporter, RequestProtocol, SeriesDelta, SeriesKey, WINDOW_SECONDS, WindowDelta,
-};
-use mesh_model::flags::ResponseFlags;
+use mesh_model::edge::{Batch, SeriesDelta, SeriesKey, WINDOW_SECONDS, WindowDelta};
 use mesh_model::histogram::{self, ExponentialHistogram};
-use mesh_model::route::RouteOrigin;
-use mesh_model::workload::{ServiceName, UNKNOWN, Workload};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogramDataPoint, NumberDataPoint, metric, number_data_point,
 };
 
+use super::attributes::{invalid, series_key};
 use super::{Invalid, MAX_BUCKET, MAX_POINTS, MAX_VALUE_BYTES, MAX_WINDOWS, MIN_BUCKET, NANOS, NANOS_PER_MS};
-use crate::{labels, metrics};
+use crate::metrics;
 
 pub(super) fn batch(
     request: &ExportMetricsServiceRequest,
@@ -262,99 +258,11 @@ fn histogram(point: &ExponentialHistogramDataPoint) -> Result<ExponentialHistogr
     })
 }
 
-fn series_key(attributes: &[KeyValue]) -> Result<SeriesKey, Invalid> {
-    let mut key = SeriesKey {
-        reporter: Reporter::Source,
-        source: Workload::unknown(),
-        source_principal: UNKNOWN.into(),
-        service: ServiceName::unknown(),
-        destination: Workload::unknown(),
-        destination_principal: UNKNOWN.into(),
-        protocol: RequestProtocol::Http,
-        response_code: 0,
-        grpc_status: None,
-        flags: ResponseFlags::NONE,
-        mutual_tls: false,
-        origin: RouteOrigin::default(),
-    };
-    let mut reporter = None;
-    let mut protocol = None;
-    for attribute in attributes {
-        let name = attribute.key.as_str();
-        let Some(slot) = text_slot(&mut key, name) else {
-            let value = text(attribute)?;
-            match name {
-                labels::REPORTER => reporter = Some(parsed(name, value, Reporter::parse)?),
-                labels::REQUEST_PROTOCOL => protocol = Some(parsed(name, value, RequestProtocol::parse)?),
-                labels::RESPONSE_CODE => key.response_code = parsed(name, value, |v| v.parse().ok())?,
-                labels::GRPC_RESPONSE_STATUS => {
-                    key.grpc_status = Some(parsed(name, value, |v| v.parse().ok())?);
-                }
-                labels::RESPONSE_FLAGS => key.flags = parsed(name, value, ResponseFlags::parse)?,
-                labels::MUTUAL_TLS => key.mutual_tls = parsed(name, value, |v| v.parse().ok())?,
-                _ => {}
-            }
-            continue;
-        };
-        text(attribute)?.clone_into(slot);
-    }
-    key.reporter = reporter.ok_or_else(|| invalid(labels::REPORTER, "is missing"))?;
-    key.protocol = protocol.ok_or_else(|| invalid(labels::REQUEST_PROTOCOL, "is missing"))?;
-    Ok(key)
-}
-
-fn text_slot<'k>(key: &'k mut SeriesKey, name: &str) -> Option<&'k mut String> {
-    Some(match name {
-        labels::SOURCE_WORKLOAD => &mut key.source.name,
-        labels::SOURCE_WORKLOAD_NAMESPACE => &mut key.source.namespace,
-        labels::SOURCE_CANONICAL_SERVICE => &mut key.source.app,
-        labels::SOURCE_CANONICAL_REVISION => &mut key.source.version,
-        labels::SOURCE_CLUSTER => &mut key.source.cluster,
-        labels::SOURCE_PRINCIPAL => &mut key.source_principal,
-        labels::DESTINATION_WORKLOAD => &mut key.destination.name,
-        labels::DESTINATION_WORKLOAD_NAMESPACE => &mut key.destination.namespace,
-        labels::DESTINATION_CANONICAL_SERVICE => &mut key.destination.app,
-        labels::DESTINATION_CANONICAL_REVISION => &mut key.destination.version,
-        labels::DESTINATION_CLUSTER => &mut key.destination.cluster,
-        labels::DESTINATION_PRINCIPAL => &mut key.destination_principal,
-        labels::DESTINATION_SERVICE => &mut key.service.host,
-        labels::DESTINATION_SERVICE_NAME => &mut key.service.name,
-        labels::DESTINATION_SERVICE_NAMESPACE => &mut key.service.namespace,
-        labels::VIRTUAL_SERVICE => &mut key.origin.virtual_service,
-        labels::ROUTE => &mut key.origin.route,
-        labels::MATCH => &mut key.origin.match_name,
-        labels::ROUTE_REVISION => &mut key.origin.revision,
-        _ => return None,
-    })
-}
-
-fn text(attribute: &KeyValue) -> Result<&str, Invalid> {
-    match attribute.value.as_ref().and_then(|v| v.value.as_ref()) {
-        Some(any_value::Value::StringValue(text)) if text.len() <= MAX_VALUE_BYTES => Ok(text),
-        Some(any_value::Value::StringValue(_)) => Err(invalid(
-            &attribute.key,
-            format!("is longer than {MAX_VALUE_BYTES} bytes"),
-        )),
-        _ => Err(invalid(&attribute.key, "must be a string")),
-    }
-}
-
-fn parsed<T>(name: &str, value: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Invalid> {
-    parse(value).ok_or_else(|| invalid(name, format!("{value:?} is not a value of it")))
-}
-
 fn delta_only(name: &str, temporality: i32) -> Result<(), Invalid> {
     if temporality == AggregationTemporality::Delta as i32 {
         Ok(())
     } else {
         Err(invalid(name, "must have delta temporality"))
-    }
-}
-
-fn invalid(path: &str, reason: impl Into<String>) -> Invalid {
-    Invalid {
-        path: path.into(),
-        reason: reason.into(),
     }
 }
 

@@ -1,10 +1,10 @@
 //! [`Batch`] to OTLP.
 
-use mesh_model::edge::{Batch, Reporter, RequestProtocol, SeriesDelta, SeriesKey};
+use mesh_model::edge::{Batch, Reporter, SeriesDelta, SeriesKey};
 use mesh_model::histogram::{self, ExponentialHistogram};
 use mesh_model::workload::{UNKNOWN, Workload};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogram as HistogramPoints, ExponentialHistogramDataPoint, Metric,
@@ -12,8 +12,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
+use super::attributes::{attribute, of_series};
 use super::{MAX_BUCKET, MIN_BUCKET, NANOS, NANOS_PER_MS, SCOPE};
-use crate::{labels, metrics, spans};
+use crate::{metrics, spans};
 
 const DELTA: i32 = AggregationTemporality::Delta as i32;
 
@@ -90,7 +91,7 @@ struct Points {
 
 impl Points {
     fn add(&mut self, key: &SeriesKey, delta: &SeriesDelta, start: u64, cut: u64) {
-        let attributes = attributes(key);
+        let attributes = of_series(key);
         for (value, list, needed) in [
             // The histogram's count says it, unless some requests have no duration.
             (
@@ -166,59 +167,6 @@ fn dense(duration: &ExponentialHistogram) -> Option<Buckets> {
         offset: first,
         bucket_counts: counts,
     })
-}
-
-fn attributes(key: &SeriesKey) -> Vec<KeyValue> {
-    let mut list = Vec::with_capacity(26);
-    crate::series::each_standard_label(key, &mut |name, value| {
-        let left_out = match name {
-            // `app` and `version` are the canonical names here; sending them once is enough.
-            labels::SOURCE_APP
-            | labels::SOURCE_VERSION
-            | labels::DESTINATION_APP
-            | labels::DESTINATION_VERSION => true,
-            labels::GRPC_RESPONSE_STATUS => value.is_empty(),
-            _ => value == UNKNOWN,
-        };
-        if !left_out {
-            list.push(attribute(name, value));
-        }
-    });
-    let tcp = key.protocol == RequestProtocol::Tcp;
-    let code = if tcp && key.response_code != 0 {
-        key.response_code.to_string()
-    } else {
-        String::new()
-    };
-    let status = key
-        .grpc_status
-        .filter(|_| tcp)
-        .map(|s| s.to_string())
-        .unwrap_or_default();
-    for (name, value) in [
-        (labels::RESPONSE_CODE, code.as_str()),
-        (labels::GRPC_RESPONSE_STATUS, status.as_str()),
-        (labels::VIRTUAL_SERVICE, key.origin.virtual_service.as_str()),
-        (labels::ROUTE, key.origin.route.as_str()),
-        (labels::MATCH, key.origin.match_name.as_str()),
-        (labels::ROUTE_REVISION, key.origin.revision.as_str()),
-        (labels::MUTUAL_TLS, if key.mutual_tls { "true" } else { "" }),
-    ] {
-        if !value.is_empty() {
-            list.push(attribute(name, value));
-        }
-    }
-    list
-}
-
-fn attribute(name: &str, value: &str) -> KeyValue {
-    KeyValue {
-        key: name.into(),
-        value: Some(AnyValue {
-            value: Some(any_value::Value::StringValue(value.into())),
-        }),
-        ..KeyValue::default()
-    }
 }
 
 /// `<app>.<namespace>` of the reporting workload; the node's own name while it has reported nothing.
