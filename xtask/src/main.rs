@@ -1,6 +1,7 @@
 //! Build, checks, demo, tests and benchmarks of this repository: `cargo xtask --help`.
 
 mod bench;
+mod dashboards;
 mod demo;
 mod descriptors;
 mod phase;
@@ -39,6 +40,12 @@ enum Command {
     Ui(ui::Options),
     /// Compile Envoy's message descriptors into crates/mesh-xds/descriptors.binpb.gz.
     Descriptors,
+    /// Write the Grafana dashboards of dashboards/grafana.
+    Dashboards {
+        /// Write nothing; fail if a file is not what the table says.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the real Kubernetes API server, by which ours is judged (needs Go; about 8 minutes the first time).
     Cluster,
     /// Check package edges, file names and sizes, banned crates.
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
         Command::Ui(options) => ui::run(&options),
         Command::Descriptors => descriptors::run(&root::repository()),
         Command::Cluster => demo::succeed(&mut suite::judges()).map(|()| ExitCode::SUCCESS),
+        Command::Dashboards { check } => dashboards::run(check).map(|()| ExitCode::SUCCESS),
         Command::Tidy => tidy::run(),
     };
     match outcome {
