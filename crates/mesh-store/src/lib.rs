@@ -8,6 +8,9 @@
 pub mod history;
 pub mod progress;
 pub mod records;
+pub mod store;
+
+mod pending;
 
 pub mod block;
 pub mod cover;
@@ -18,3 +21,4 @@ pub mod sqlite;
 pub use history::{Appended, Error, Gap, History, Limits, Resolution, Usage};
 pub use records::{Records, Revisions};
 pub use sqlite::SqliteHistory;
+pub use store::{Database, Store, StoreOptions, open};
