@@ -80,7 +80,7 @@ pub(crate) async fn delete(call: Call) -> Result<Response<Body>, Refusal> {
     let options = DeleteOptions::read(&call)?;
     let resource = call.target.resource;
     let key = key(&call.target);
-    let mut tx = call.app.store.begin().await?;
+    let mut tx = call.begin("delete").await?;
     let Some(object) = tx.get(&key).await? else {
         return Err(Refusal::not_found(resource, &key.name));
     };
@@ -170,7 +170,7 @@ pub(crate) async fn delete_collection(call: Call) -> Result<Response<Body>, Refu
     let (labels, fields) = selectors(&call)?;
     let resource = call.target.resource;
     let namespace = (!call.target.namespace.is_empty()).then_some(call.target.namespace.as_str());
-    let mut tx = call.app.store.begin().await?;
+    let mut tx = call.begin("deletecollection").await?;
     let mut items = Vec::new();
     for object in tx.list(resource.storage, namespace).await? {
         if !labels.matches(&object) || !fields.matches(&object) {

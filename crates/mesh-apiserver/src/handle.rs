@@ -13,7 +13,8 @@ use crate::authorize::{Attributes, denial};
 use crate::reply::{Accept, Body, plain, refuse, respond};
 use crate::request::{Params, Route, Target, route, verb};
 use crate::status::Refusal;
-use crate::{delete, discovery, openapi, read, review, watch, write};
+use crate::store::{Author, StoreError, Transaction};
+use crate::{audit, delete, discovery, openapi, read, review, watch, write};
 
 /// The largest body taken.
 pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -28,6 +29,31 @@ pub(crate) struct Call {
     pub(crate) content_type: String,
     pub(crate) user_agent: String,
     pub(crate) body: Bytes,
+}
+
+impl Call {
+    /// A write transaction on behalf of the caller.
+    pub(crate) async fn begin(&self, verb: &'static str) -> Result<Transaction<'_>, StoreError> {
+        let author = Author {
+            user: self.user.name.clone(),
+            verb,
+            manager: self.manager(),
+            subresource: self.target.subresource.clone().unwrap_or_default(),
+        };
+        self.app.store.begin_for(Some(author)).await
+    }
+
+    /// Who manages the fields that this request sets: as the request says, else the program that sent it.
+    pub(crate) fn manager(&self) -> String {
+        if !self.params.field_manager.is_empty() {
+            return self.params.field_manager.clone();
+        }
+        let agent = self.user_agent.split('/').next().unwrap_or_default();
+        match agent.is_empty() {
+            true => "unknown".into(),
+            false => agent.chars().take(128).collect(),
+        }
+    }
 }
 
 /// Answers a request; refusals become `Status` objects.
@@ -88,6 +114,10 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Result<Response<Bo
                     Route::Nothing(_) => Refusal::no_such_resource(),
                     _ => Refusal::method_not_allowed(),
                 });
+            }
+            if matches!(other, Route::Writes) {
+                let query = request.uri().query().unwrap_or_default();
+                return audit::writes(&app, query, accept?).await;
             }
             return document(other, accept, text(header::ACCEPT).as_deref());
         }

@@ -9,6 +9,7 @@
 //! do on their own, [`admission`] what Istio's webhook would refuse.
 
 mod admission;
+mod audit;
 mod authenticate;
 mod authorize;
 mod bootstrap;

@@ -37,6 +37,8 @@ pub(crate) enum Route {
     OpenApiV2,
     /// `/openapi/v3`, with the group version's path below it.
     OpenApiV3(Option<String>),
+    /// Who wrote what.
+    Writes,
     /// A resource.
     Resource(Target),
     /// Nothing here; true when the group version exists.
@@ -62,6 +64,7 @@ pub(crate) fn route(path: &str) -> Route {
             true => Route::Group((*group).to_owned()),
             false => Route::Nothing(false),
         },
+        parts if parts == crate::audit::PATH => Route::Writes,
         ["apis", group, version] => group_version(group, version),
         ["apis", group, version, rest @ ..] => target(group, version, rest),
         _ => Route::Nothing(false),

@@ -4,6 +4,7 @@
 //! revision and then follows the broadcast of new ones, so the table is object store and event log in one.
 
 mod transaction;
+mod writes;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,6 +21,7 @@ use sqlx::{Connection, Row};
 use tokio::sync::{Mutex, broadcast};
 
 pub(crate) use self::transaction::Transaction;
+pub(crate) use self::writes::{Author, Write};
 
 /// How many changes a slow watcher may be behind before it has to read them from the table again.
 const BROADCAST: usize = 4096;
@@ -208,6 +210,11 @@ impl Store {
 
     /// Starts the one write transaction; others wait.
     pub(crate) async fn begin(&self) -> Result<Transaction<'_>, StoreError> {
+        self.begin_for(None).await
+    }
+
+    /// The same, on behalf of an author, whose writes are recorded.
+    pub(crate) async fn begin_for(&self, author: Option<Author>) -> Result<Transaction<'_>, StoreError> {
         let mut writer = self.writer.lock().await;
         // A transaction whose future was dropped half way left its work open: it never happened.
         let _ = sqlx::raw_sql("ROLLBACK").execute(&mut *writer).await;
@@ -222,6 +229,7 @@ impl Store {
             writer,
             next,
             changes: Vec::new(),
+            author,
         })
     }
 

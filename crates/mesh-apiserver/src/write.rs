@@ -11,7 +11,7 @@ use crate::patch::{Kind, Patch};
 use crate::read::{key, one};
 use crate::registry::Core;
 use crate::reply::{Body, versioned, warn};
-use crate::request::{FieldValidation, Params};
+use crate::request::FieldValidation;
 use crate::status::{Cause, Refusal};
 use crate::store::{Key, Transaction};
 use crate::{admission, decode, fields, kind, managed};
@@ -76,18 +76,6 @@ fn check_place(call: &Call, object: &mut Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn manager(params: &Params, user_agent: &str) -> String {
-    if !params.field_manager.is_empty() {
-        return params.field_manager.clone();
-    }
-    let agent = user_agent.split('/').next().unwrap_or_default();
-    if agent.is_empty() {
-        "unknown".into()
-    } else {
-        agent.chars().take(128).collect()
-    }
-}
-
 /// Answers `create`.
 pub(crate) async fn create(call: Call) -> Result<Response<Body>, Refusal> {
     let decoded = decode::decode(&call.content_type, &call.body)?;
@@ -111,7 +99,7 @@ fn written(call: &Call, status: u16, object: Value, mut warnings: Vec<String>) -
 async fn insert(call: &Call, mut object: Value) -> Result<Value, Refusal> {
     let resource = call.target.resource;
     prepare_create(&mut object, resource, &call.target.namespace)?;
-    let mut tx = call.app.store.begin().await?;
+    let mut tx = call.begin("create").await?;
     if resource.namespaced {
         check_namespace(&mut tx, call, meta(&object, "name")).await?;
     }
@@ -125,13 +113,7 @@ async fn insert(call: &Call, mut object: Value) -> Result<Value, Refusal> {
         ..key(&call.target)
     };
     let at = resource.api_version(&call.target.version);
-    managed::track(
-        &mut object,
-        None,
-        &manager(&call.params, &call.user_agent),
-        &at,
-        None,
-    );
+    managed::track(&mut object, None, &call.manager(), &at, None);
     if tx.get(&key).await?.is_some() {
         return Err(Refusal::already_exists(resource, &name));
     }
@@ -214,7 +196,7 @@ pub(crate) async fn update(call: Call) -> Result<Response<Body>, Refusal> {
     let Taken { mut object, warnings } = take(&call, decoded, false)?;
     check_place(&call, &mut object)?;
     let key = key(&call.target);
-    let mut tx = call.app.store.begin().await?;
+    let mut tx = call.begin("update").await?;
     let Some(old) = tx.get(&key).await? else {
         drop(tx);
         if call.target.subresource.is_some() || !kind::creates_on_update(call.target.resource) {
@@ -234,7 +216,7 @@ pub(crate) async fn patch(call: Call) -> Result<Response<Body>, Refusal> {
     let patch = Patch::parse(kind, &call.body)?;
     let key = key(&call.target);
     let resource = call.target.resource;
-    let mut tx = call.app.store.begin().await?;
+    let mut tx = call.begin("patch").await?;
     let Some(old) = tx.get(&key).await? else {
         return Err(Refusal::not_found(resource, &key.name));
     };
@@ -291,13 +273,7 @@ async fn store_update(
         return Ok(old);
     }
     let at = resource.api_version(&call.target.version);
-    managed::track(
-        &mut new,
-        Some(&old),
-        &manager(&call.params, &call.user_agent),
-        &at,
-        subresource,
-    );
+    managed::track(&mut new, Some(&old), &call.manager(), &at, subresource);
     if call.params.dry_run {
         tx.rollback().await?;
         return Ok(new);

@@ -16,3 +16,18 @@ CREATE TABLE IF NOT EXISTS meta (
   key   TEXT PRIMARY KEY,
   value INTEGER NOT NULL
 ) STRICT;
+-- Who asked for which write, by the revision that it made. Only the newest rows are kept.
+CREATE TABLE IF NOT EXISTS write (
+  rv          INTEGER PRIMARY KEY,
+  at          INTEGER NOT NULL,
+  user        TEXT    NOT NULL,
+  verb        TEXT    NOT NULL,
+  manager     TEXT    NOT NULL,
+  subresource TEXT    NOT NULL,
+  api_version TEXT    NOT NULL,
+  kind        TEXT    NOT NULL,
+  namespace   TEXT    NOT NULL,
+  name        TEXT    NOT NULL,
+  uid         TEXT    NOT NULL,
+  gone        INTEGER NOT NULL
+) STRICT;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::MutexGuard;
 
-use super::{Change, GET, Key, LIST_CURRENT, Store, StoreError, body};
+use super::{Author, Change, GET, Key, LIST_CURRENT, Store, StoreError, body, writes};
 
 /// An open write transaction: reads see its own writes; dropping it undoes them.
 pub(crate) struct Transaction<'a> {
@@ -15,6 +15,8 @@ pub(crate) struct Transaction<'a> {
     pub(super) writer: MutexGuard<'a, SqliteConnection>,
     pub(super) next: i64,
     pub(super) changes: Vec<Change>,
+    /// On whose behalf; the server's own work has none.
+    pub(super) author: Option<Author>,
 }
 
 impl Transaction<'_> {
@@ -83,6 +85,9 @@ impl Transaction<'_> {
         .bind(object.to_string())
         .execute(&mut *self.writer)
         .await?;
+        if let Some(author) = &self.author {
+            writes::record(&mut self.writer, author, key, &object, (revision, deleted)).await?;
+        }
         self.next += 1;
         self.changes.push(Change {
             revision,

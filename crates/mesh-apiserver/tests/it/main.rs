@@ -2,6 +2,7 @@
 //! what its data folder must bear.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod audit;
 mod client;
 mod conformance;
 mod folder;
