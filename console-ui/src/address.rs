@@ -57,6 +57,23 @@ impl Address {
         self.go(&to, step);
     }
 
+    /// A link to this page with changed parameters; tracked. `None` removes one.
+    pub fn with(self, changes: &[(&str, Option<String>)]) -> String {
+        let mut query = self.query.get();
+        for (name, value) in changes {
+            query.remove(name);
+            if let Some(value) = value {
+                query.insert((*name).to_owned(), value.clone());
+            }
+        }
+        format!("{}{}", self.path.get(), query.to_query_string())
+    }
+
+    /// The path; tracked.
+    pub fn path(self) -> String {
+        self.path.get()
+    }
+
     /// Another page.
     pub fn go(self, to: &str, step: Step) {
         let options = NavigateOptions {

@@ -1,21 +1,32 @@
-//! The shell: masthead, pages, who is signed in.
+//! The shell: navigation, time bar, pages, who is signed in.
 
-use gloo_net::http::Method;
+mod keys;
+mod nav;
+mod signin;
+
 use leptos::html;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use leptos_router::components::{A, Redirect, Route, Router, Routes};
+use leptos_router::components::{Redirect, Route, Router, Routes};
 use leptos_router::path;
-use mesh_api::session::{Session, SignIn};
+use mesh_api::session::Session;
 
+use self::nav::{Navigation, PAGES, page_of};
+use self::signin::SignInDialog;
 use crate::address::Address;
-use crate::api::{self, Failure};
+use crate::api;
+use crate::chart::Marks;
 use crate::config::{EditorPage, ListPage, NewPage};
 use crate::graph::GraphPage;
+use crate::help::HelpDialog;
 use crate::mesh::MeshPage;
+use crate::palette::PaletteDialog;
 use crate::parts::{empty, icon};
-use crate::text::t;
-use crate::theme::{Theme, theme};
+use crate::text::{Language, t};
+use crate::theme::Theme;
+use crate::time::{Time, TimeBar};
+
+pub use self::nav::pages;
 
 /// Who is signed in; nothing until the console has said.
 #[derive(Clone, Copy)]
@@ -27,12 +38,65 @@ impl Who {
         self.0
             .with(|session| session.as_ref().is_some_and(|session| session.may_edit))
     }
+
+    /// Whether kept requests and traces may be looked at.
+    pub fn signed_in(self) -> bool {
+        self.0
+            .with(|session| session.as_ref().is_some_and(|session| !session.user.is_empty()))
+    }
+}
+
+/// The language in use; what it says is drawn again when it changes.
+#[derive(Clone, Copy)]
+pub struct Spoken(pub RwSignal<Language>);
+
+impl Spoken {
+    /// Speaks another language from now on.
+    pub fn switch(self, language: Language) {
+        language.speak();
+        language.remember();
+        self.0.set(language);
+    }
+}
+
+/// What lies over the page, opened from anywhere.
+#[derive(Clone, Copy)]
+pub struct Overlays {
+    /// Search and jump.
+    pub palette: NodeRef<html::Dialog>,
+    /// Keys and notices.
+    pub help: NodeRef<html::Dialog>,
+    /// Token.
+    pub sign_in: NodeRef<html::Dialog>,
+}
+
+impl Overlays {
+    /// Opens one.
+    pub fn open(dialog: NodeRef<html::Dialog>) {
+        if let Some(dialog) = dialog.get_untracked()
+            && !dialog.open()
+            && dialog.show_modal().is_err()
+        {
+            leptos::logging::warn!("the dialog does not open");
+        }
+    }
+
+    /// Closes one.
+    pub fn close(dialog: NodeRef<html::Dialog>) {
+        if let Some(dialog) = dialog.get_untracked() {
+            dialog.close();
+        }
+    }
 }
 
 /// The whole application.
 #[component]
 pub fn App() -> impl IntoView {
+    let language = Language::detect();
+    language.speak();
+    let spoken = Spoken(RwSignal::new(language));
     let who = Who(RwSignal::new(None));
+    provide_context(spoken);
     provide_context(who);
     provide_context(Theme::new());
     spawn_local(async move {
@@ -43,133 +107,91 @@ pub fn App() -> impl IntoView {
     });
     view! {
         <Router>
-            <Shell/>
+            {move || {
+                spoken.0.track();
+                view! { <Shell/> }
+            }}
         </Router>
     }
 }
 
 #[component]
 fn Shell() -> impl IntoView {
-    provide_context(Address::new());
-    let dialog = NodeRef::<html::Dialog>::new();
+    let address = Address::new();
+    provide_context(address);
+    let time = Time::new(address);
+    provide_context(time);
+    provide_context(Marks::new(time));
+    let overlays = Overlays {
+        palette: NodeRef::new(),
+        help: NodeRef::new(),
+        sign_in: NodeRef::new(),
+    };
+    provide_context(overlays);
+    keys::follow(address, time, overlays);
+    name_the_tab(address);
+    // Another page has other data: it is not as fresh as the last one's.
+    Effect::new(move |_| {
+        let _ = address.path();
+        time.report(None);
+        time.lost.set(false);
+    });
+    let with_time = Memo::new(move |_| page_of(&address.path()).is_some_and(|page| page.time));
     view! {
         <a class="skip" href="#content">{t().skip}</a>
         <div class="app">
-            <header class="masthead">
-                <A href="/graph" attr:class="brand">
-                    <svg class="brand-mark" viewBox="0 0 24 24" aria-hidden="true">
-                        <path d="M3 17 9.5 7l5 7L21 6"></path>
-                        <circle cx="9.5" cy="7" r="2.6"></circle>
-                    </svg>
-                    "Sightline"
-                </A>
-                <nav class="nav" aria-label=t().pages>
-                    <A href="/graph">{icon("network")}{t().graph}</A>
-                    <A href="/config">{icon("file-cog")}{t().config}</A>
-                    <A href="/mesh">{icon("boxes")}{t().mesh}</A>
-                </nav>
-                <div class="spacer"></div>
-                <ThemeButton/>
-                <UserButton dialog/>
-            </header>
-            <main id="content" tabindex="-1">
-                <Routes fallback=|| empty("circle-help", t().not_found.to_owned(), t().not_found_hint.to_owned())>
-                    <Route path=path!("/") view=|| view! { <Redirect path="/graph"/> }/>
-                    <Route path=path!("/graph") view=GraphPage/>
-                    <Route path=path!("/config") view=ListPage/>
-                    <Route path=path!("/config/new") view=NewPage/>
-                    <Route path=path!("/config/:kind/:namespace/:name") view=EditorPage/>
-                    <Route path=path!("/mesh") view=MeshPage/>
-                </Routes>
-            </main>
+            <Navigation/>
+            <div class="desk">
+                <header class="masthead">
+                    <button class="button search-button" on:click=move |_| Overlays::open(overlays.palette)>
+                        {icon("search")}<span>{t().search_or_jump}</span><kbd>"Ctrl K"</kbd>
+                    </button>
+                    <div class="spacer"></div>
+                    <Show when=move || with_time.get()><TimeBar/></Show>
+                </header>
+                <main id="content" tabindex="-1">
+                    <Pages/>
+                </main>
+            </div>
         </div>
-        <SignInDialog dialog/>
+        <PaletteDialog/>
+        <HelpDialog/>
+        <SignInDialog/>
     }
 }
 
+/// One line for each page.
 #[component]
-fn ThemeButton() -> impl IntoView {
-    let theme = theme();
-    let words = move || theme.choice.get().face().1;
+fn Pages() -> impl IntoView {
     view! {
-        <button class="button quiet square" aria-label=words title=words on:click=move |_| theme.next()>
-            {move || icon(theme.choice.get().face().0)}
-        </button>
+        <Routes fallback=|| empty("circle-help", t().not_found.to_owned(), t().not_found_hint.to_owned())>
+            <Route path=path!("/") view=|| view! { <Redirect path="/graph"/> }/>
+            <Route path=path!("/graph") view=GraphPage/>
+            <Route path=path!("/config") view=ListPage/>
+            <Route path=path!("/config/new") view=NewPage/>
+            <Route path=path!("/config/:kind/:namespace/:name") view=EditorPage/>
+            <Route path=path!("/mesh") view=MeshPage/>
+        </Routes>
     }
 }
 
-#[component]
-fn UserButton(dialog: NodeRef<html::Dialog>) -> impl IntoView {
-    let who = expect_context::<Who>();
-    let sign_out = move |_| {
-        spawn_local(async move {
-            match api::send::<(), Session>(Method::DELETE, "/api/session", &()).await {
-                Ok(session) => who.0.set(Some(session)),
-                Err(failure) => leptos::logging::warn!("not signed out: {}", failure.message),
-            }
-        });
-    };
-    let open = move |_| {
-        if let Some(dialog) = dialog.get_untracked()
-            && dialog.show_modal().is_err()
-        {
-            leptos::logging::warn!("the dialog is open already");
+/// `default/reviews · Services · Sightline`
+fn name_the_tab(address: Address) {
+    Effect::new(move |_| {
+        let path = address.path();
+        let page = page_of(&path);
+        let rest: Vec<&str> = path
+            .trim_matches('/')
+            .split('/')
+            .skip(1)
+            .filter(|part| !part.is_empty())
+            .collect();
+        let mut parts = Vec::new();
+        if !rest.is_empty() {
+            parts.push(rest.join("/"));
         }
-    };
-    move || {
-        let session = who.0.get()?;
-        Some(if session.user.is_empty() {
-            view! { <button class="button" on:click=open>{icon("log-in")}{t().sign_in}</button> }.into_any()
-        } else {
-            view! {
-                <span class="chip" data-user="">{icon("user")}{session.user}</span>
-                <button class="button quiet square" aria-label=t().sign_out title=t().sign_out on:click=sign_out>{icon("log-out")}</button>
-            }
-            .into_any()
-        })
-    }
-}
-
-#[component]
-fn SignInDialog(dialog: NodeRef<html::Dialog>) -> impl IntoView {
-    let who = expect_context::<Who>();
-    let token = RwSignal::new(String::new());
-    let failure: RwSignal<Option<Failure>> = RwSignal::new(None);
-    let close = move || {
-        if let Some(dialog) = dialog.get_untracked() {
-            dialog.close();
-        }
-    };
-    let submit = move |event: leptos::ev::SubmitEvent| {
-        event.prevent_default();
-        let body = SignIn {
-            token: token.get_untracked(),
-        };
-        spawn_local(async move {
-            match api::send::<SignIn, Session>(Method::POST, "/api/session", &body).await {
-                Ok(session) => {
-                    token.set(String::new());
-                    failure.set(None);
-                    who.0.set(Some(session));
-                    close();
-                }
-                Err(error) => failure.set(Some(error)),
-            }
-        });
-    };
-    view! {
-        <dialog node_ref=dialog aria-labelledby="sign-in-title">
-            <form on:submit=submit>
-                <h2 id="sign-in-title">{t().sign_in}</h2>
-                <label for="token">{t().token}</label>
-                <input id="token" class="input mono" type="password" autocomplete="off" prop:value=token on:input=move |event| token.set(event_target_value(&event))/>
-                <p class="kind">{t().token_hint}</p>
-                {move || failure.get().map(|failure| view! { <p class="health fail" role="alert">{failure.message}</p> })}
-                <div class="actions">
-                    <button type="button" class="button" on:click=move |_| close()>{t().cancel}</button>
-                    <button type="submit" class="button primary">{t().sign_in}</button>
-                </div>
-            </form>
-        </dialog>
-    }
+        parts.extend(page.map(|page| (page.name)().to_owned()));
+        parts.push("Sightline".to_owned());
+        document().set_title(&parts.join(" · "));
+    });
 }

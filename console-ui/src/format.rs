@@ -21,6 +21,40 @@ pub fn decimals(value: f64) -> String {
     }
 }
 
+/// Three significant digits at most, without zeros at the end.
+pub fn short(value: f64) -> String {
+    let text = if value >= 1_000_000.0 {
+        return format!("{} M", short(value / 1_000_000.0));
+    } else if value >= 1000.0 {
+        count(rounded(value))
+    } else if value >= 100.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else if value >= 0.01 || value == 0.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.4}")
+    };
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+/// Bytes in binary units, of a mean or a rate.
+pub fn byte_size(value: f64) -> String {
+    let mut scaled = value.max(0.0);
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if scaled < 1023.95 {
+            return format!("{} {unit}", short(scaled));
+        }
+        scaled /= 1024.0;
+    }
+    format!("{} TiB", short(scaled))
+}
+
 /// `part` of `whole` in percent; a few of many never read as none.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 || part == 0 {
@@ -162,6 +196,18 @@ mod tests {
         assert_eq!(millis(Some(1234.0)), "1.23 s");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(byte_size(0.0), "0 B");
+        assert_eq!(byte_size(2048.0), "2 KiB");
+        for (value, text) in [
+            (0.0, "0"),
+            (0.25, "0.25"),
+            (2.0, "2"),
+            (20.5, "20.5"),
+            (1500.0, "1,500"),
+            (2_500_000.0, "2.5 M"),
+        ] {
+            assert_eq!(short(value), text);
+        }
     }
 
     #[test]

@@ -11,15 +11,20 @@
 mod address;
 mod api;
 mod app;
+mod chart;
 mod clock;
 mod config;
 mod format;
 mod graph;
 mod health;
+mod help;
+mod load;
 mod mesh;
+mod palette;
 mod parts;
 mod text;
 mod theme;
+mod time;
 
 fn main() {
     console_error_panic_hook::set_once();

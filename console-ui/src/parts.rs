@@ -76,3 +76,36 @@ pub fn segmented<T: Copy + PartialEq + Send + Sync + 'static>(
         .collect_view();
     view! { <div class="segmented" role="group" aria-label=label>{buttons}</div> }
 }
+
+/// A button that copies a text, and says so.
+pub fn copy(label: &'static str, text: Callback<(), String>) -> impl IntoView {
+    let done = RwSignal::new(false);
+    let press = move |_| {
+        let text = text.run(());
+        let Some(clipboard) = web_sys::window().map(|window| window.navigator().clipboard()) else {
+            return;
+        };
+        leptos::task::spawn_local(async move {
+            if wasm_bindgen_futures::JsFuture::from(clipboard.write_text(&text))
+                .await
+                .is_ok()
+            {
+                done.try_set(true);
+                set_timeout(
+                    move || {
+                        done.try_set(false);
+                    },
+                    std::time::Duration::from_secs(2),
+                );
+            } else {
+                leptos::logging::warn!("the browser does not let the page copy");
+            }
+        });
+    };
+    view! {
+        <button type="button" class="button quiet copy" title=label on:click=press>
+            {move || if done.get() { icon("check").into_any() } else { icon("copy").into_any() }}
+            <span aria-live="polite">{move || if done.get() { t().copied } else { label }}</span>
+        </button>
+    }
+}

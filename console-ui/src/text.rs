@@ -1,14 +1,119 @@
 //! Every word on the screen, one catalogue per language.
 //!
-//! A second language is a second constant of type [`Catalogue`]: the compiler names what it lacks.
+//! Words that several pages use are in [`Catalogue`]; a page with many words of its own has a module here with a
+//! type `Words` and a function `words()`, and one file per language: `text/AREA.rs`, `text/en/AREA.rs`,
+//! `text/zh/AREA.rs`. The compiler names what a language lacks.
+
+pub mod graph;
+pub mod help;
+pub mod history;
+pub mod overview;
 
 mod en;
+mod zh;
 
-pub use en::EN;
+use std::cell::Cell;
 
-/// The language in use.
+use leptos::prelude::*;
+
+/// A language that the console speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Simplified Chinese.
+    Chinese,
+}
+
+thread_local! {
+    static SPOKEN: Cell<Language> = const { Cell::new(Language::English) };
+}
+
+const KEY: &str = "sightline-language";
+
+impl Language {
+    /// From the URL (`?lang=zh`), else the last choice, else the browser's own.
+    pub fn detect() -> Self {
+        let window = web_sys::window();
+        let query = window
+            .as_ref()
+            .and_then(|window| window.location().search().ok())
+            .unwrap_or_default();
+        let asked = query
+            .trim_start_matches('?')
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("lang="))
+            .map(str::to_owned);
+        let stored = || crate::theme::storage()?.get_item(KEY).ok()?;
+        let own = || window.as_ref()?.navigator().language();
+        Self::named(&asked.or_else(stored).or_else(own).unwrap_or_default())
+    }
+
+    /// By a BCP 47 tag; what is not spoken is English.
+    pub fn named(tag: &str) -> Self {
+        if tag.to_ascii_lowercase().starts_with("zh") {
+            Self::Chinese
+        } else {
+            Self::English
+        }
+    }
+
+    /// BCP 47 tag.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Chinese => "zh-CN",
+        }
+    }
+
+    /// In itself.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::English => "English",
+            Self::Chinese => "简体中文",
+        }
+    }
+
+    /// The next one of all.
+    pub fn next(self) -> Self {
+        match self {
+            Self::English => Self::Chinese,
+            Self::Chinese => Self::English,
+        }
+    }
+
+    /// Speaks it from now on; what stands on the screen must be drawn again.
+    pub fn speak(self) {
+        SPOKEN.with(|spoken| spoken.set(self));
+        let set = document()
+            .document_element()
+            .is_some_and(|root| root.set_attribute("lang", self.tag()).is_ok());
+        if !set {
+            leptos::logging::warn!("the page's language is not set");
+        }
+    }
+
+    /// For the next visit.
+    pub fn remember(self) {
+        let stored = crate::theme::storage().is_some_and(|storage| storage.set_item(KEY, self.tag()).is_ok());
+        if !stored {
+            leptos::logging::warn!("the language is not remembered");
+        }
+    }
+}
+
+/// The words of the language in use.
+pub fn pick<T>(english: &'static T, chinese: &'static T) -> &'static T {
+    match SPOKEN.with(Cell::get) {
+        Language::English => english,
+        Language::Chinese => chinese,
+    }
+}
+
+/// The shared words.
 pub fn t() -> &'static Catalogue {
-    &EN
+    pick(&en::EN, &zh::ZH)
 }
 
 /// All words. Functions take what stands inside a sentence, so that word order is the language's own.
@@ -178,4 +283,50 @@ pub struct Catalogue {
     pub of_limit: fn(&str) -> String,
     pub no_proxies: &'static str,
     pub no_proxies_hint: &'static str,
+
+    pub overview: &'static str,
+    pub requests_page: &'static str,
+    pub traces: &'static str,
+    pub services: &'static str,
+    pub workloads: &'static str,
+    pub apps: &'static str,
+    pub changes: &'static str,
+    pub gallery: &'static str,
+    pub search_or_jump: &'static str,
+    pub help: &'static str,
+    pub language: &'static str,
+    pub menu: &'static str,
+    pub copied: &'static str,
+    pub copy: &'static str,
+    pub copy_promql: &'static str,
+    pub copy_link: &'static str,
+    pub show_all: &'static str,
+    pub loading: &'static str,
+    pub details: &'static str,
+    pub open: &'static str,
+    pub request_id: &'static str,
+    pub sign_in_to_see: &'static str,
+    pub sign_in_to_see_hint: &'static str,
+    pub forbidden: &'static str,
+
+    pub time: &'static str,
+    pub earlier: &'static str,
+    pub later: &'static str,
+    pub widen: &'static str,
+    pub custom: &'static str,
+    pub from: &'static str,
+    pub to: &'static str,
+    pub apply: &'static str,
+    pub wrong_range: &'static str,
+    pub minutes: fn(u32) -> String,
+    pub hours: fn(u32) -> String,
+    pub days: fn(u32) -> String,
+    pub seconds: fn(u32) -> String,
+    pub paused: &'static str,
+    pub drag_hint: &'static str,
+    pub per_second: &'static str,
+    pub no_data: &'static str,
+    pub change_of: fn(&str, &str) -> String,
+    pub heat_map: &'static str,
+    pub reset: &'static str,
 }

@@ -87,7 +87,8 @@ impl Choice {
     }
 }
 
-fn storage() -> Option<web_sys::Storage> {
+/// The browser's store of this origin.
+pub fn storage() -> Option<web_sys::Storage> {
     web_sys::window()?.local_storage().ok()?
 }
 

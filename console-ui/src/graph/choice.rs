@@ -52,9 +52,6 @@ impl Selection {
     }
 }
 
-/// Windows that the toolbar offers, seconds.
-pub const WINDOWS: &[u32] = &[60, 300, 600, 1800, 3600, 10_800];
-
 /// The choices, each its own memo, so that one change redraws one thing.
 #[derive(Clone, Copy)]
 pub struct Choice {
@@ -62,14 +59,10 @@ pub struct Choice {
     pub kind: Memo<GraphType>,
     /// Empty: all.
     pub namespaces: Memo<Vec<String>>,
-    /// Seconds.
-    pub window: Memo<u32>,
     /// Edge labels.
     pub label: Memo<Label>,
     /// The table instead of the picture.
     pub table: Memo<bool>,
-    /// No live updates.
-    pub paused: Memo<bool>,
     /// What the panel shows.
     pub selection: Memo<Option<Selection>>,
 }
@@ -91,12 +84,6 @@ impl Choice {
                     .map(str::to_owned)
                     .collect()
             }),
-            window: Memo::new(move |_| {
-                let seconds = address.read("window").and_then(|text| text.parse().ok());
-                seconds
-                    .filter(|seconds| (10..=7 * 86_400).contains(seconds))
-                    .unwrap_or(60)
-            }),
             label: Memo::new(move |_| match address.read("label").as_deref() {
                 Some("errors") => Label::Errors,
                 Some("p95") => Label::P95,
@@ -104,7 +91,6 @@ impl Choice {
                 _ => Label::Rate,
             }),
             table: Memo::new(move |_| address.read("view").as_deref() == Some("table")),
-            paused: Memo::new(move |_| address.read("live").as_deref() == Some("off")),
             selection: Memo::new(move |_| address.read("sel").as_deref().and_then(Selection::from_text)),
         }
     }
@@ -137,11 +123,6 @@ pub fn label_name(label: Label) -> Option<String> {
         Label::P95 => Some("p95".into()),
         Label::None => Some("none".into()),
     }
-}
-
-/// A window in words.
-pub fn window_words(seconds: u32) -> String {
-    crate::format::span(f64::from(seconds))
 }
 
 /// A graph type in words.

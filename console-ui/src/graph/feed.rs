@@ -13,15 +13,14 @@ use web_sys::{EventSource, MessageEvent};
 use super::choice::Choice;
 use super::scene::covers;
 use crate::api::{self, Failure};
-use crate::clock::ticker;
+use crate::clock::visibility;
+use crate::time::{Time, time};
 
 /// A stream that the browser has given up is opened again after this.
 const REOPEN: Duration = Duration::from_secs(2);
 
 /// Longest window that is pushed; longer ones come from the history, and are asked for.
-const PUSHED_MOST: u32 = 600;
-/// A long window hardly changes in this time.
-const ASK_EVERY: Duration = Duration::from_secs(5);
+const PUSHED_MOST: f64 = 600.0;
 
 /// What has arrived.
 #[derive(Clone, Copy)]
@@ -52,47 +51,49 @@ impl Drop for Open {
 }
 
 impl Feed {
-    /// Follows the page's choice while its owner lives.
+    /// Follows the page's choice and the time bar while its owner lives.
     pub fn follow(choice: Choice) -> Self {
+        let time = time();
         let feed = Self {
             graph: RwSignal::new(None),
             kind: RwSignal::new(choice.kind.get_untracked()),
             layout: RwSignal::new(None),
-            lost: RwSignal::new(false),
+            lost: time.lost,
             failure: RwSignal::new(None),
             again: RwSignal::new(0),
         };
         let visible = visibility();
         let open: StoredValue<Option<Open>, LocalStorage> = StoredValue::new_local(None);
+        let pushed = Memo::new(move |_| pushed_window(time));
         Effect::new(move |_| {
             feed.again.track();
-            let (scope, window, kind) = (choice.scope(), choice.window.get(), choice.kind.get());
+            let (scope, window, kind) = (choice.scope(), pushed.get(), choice.kind.get());
             open.set_value(None);
-            if !choice.paused.get() && visible.get() && window <= PUSHED_MOST {
+            if let Some(window) = window.filter(|_| visible.get()) {
                 open.set_value(feed.open(&scope, window, kind));
             }
         });
         // The first picture does not wait for the stream, and a paused page has one too.
-        let now = ticker(ASK_EVERY);
         let turn = StoredValue::new(0_u32);
         Effect::new(move |_| {
             turn.update_value(|turn| *turn += 1);
             let mine = turn.get_value();
-            let (scope, window, kind) = (choice.scope(), choice.window.get(), choice.kind.get());
+            let (scope, kind) = (choice.scope(), choice.kind.get());
             feed.again.track();
-            if window > PUSHED_MOST && !choice.paused.get() && visible.get() {
-                now.track();
-            }
+            let asked = if pushed.get().is_some() {
+                time.interval()
+            } else {
+                time.query()
+            };
             spawn_local(async move {
-                let answer =
-                    api::get::<Graph>(&format!("/api/graph?{scope}&from=now-{window}s&to=now")).await;
+                let answer = api::get::<Graph>(&format!("/api/graph?{scope}&{asked}")).await;
                 // Another scope was chosen meanwhile, or the page is gone.
                 if turn.try_get_value() != Some(mine) {
                     return;
                 }
                 match answer {
                     Ok(graph) => {
-                        if window > PUSHED_MOST {
+                        if untrack(|| pushed.get().is_none()) {
                             feed.lost.set(false);
                         }
                         feed.arrived(graph, kind);
@@ -103,6 +104,12 @@ impl Feed {
                     }
                 }
             });
+        });
+        Effect::new(move |_| {
+            time.report(
+                feed.graph
+                    .with(|graph| graph.as_ref().map(|graph| graph.as_of.clone())),
+            );
         });
         feed.follow_layout(choice);
         on_cleanup(move || open.set_value(None));
@@ -129,7 +136,7 @@ impl Feed {
         let asking = StoredValue::new(false);
         Effect::new(move |_| {
             let scope = choice.scope();
-            let window = choice.window.get();
+            let asked = time().interval();
             let known = self.graph.with(|graph| {
                 graph.as_ref().is_none_or(|graph| {
                     self.layout
@@ -141,8 +148,7 @@ impl Feed {
             }
             asking.set_value(true);
             spawn_local(async move {
-                let layout =
-                    api::get::<Layout>(&format!("/api/layout?{scope}&from=now-{window}s&to=now")).await;
+                let layout = api::get::<Layout>(&format!("/api/layout?{scope}&{asked}")).await;
                 asking.set_value(false);
                 match layout {
                     Ok(layout) => self.layout.set(Some(layout)),
@@ -190,10 +196,13 @@ impl Feed {
     }
 }
 
-/// Whether the page is on the screen.
-fn visibility() -> ReadSignal<bool> {
-    let (visible, set) = signal(!document().hidden());
-    let handle = window_event_listener_untyped("visibilitychange", move |_| set.set(!document().hidden()));
-    on_cleanup(move || handle.remove());
-    visible
+/// The window that the stream pushes: short, live and up to now. Tracked.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between one second and ten minutes"
+)]
+fn pushed_window(time: Time) -> Option<u32> {
+    let seconds = time.seconds();
+    (time.live.get() && seconds <= PUSHED_MOST).then_some(seconds.round().max(1.0) as u32)
 }

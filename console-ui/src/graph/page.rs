@@ -12,12 +12,13 @@ use super::toolbar::Toolbar;
 use crate::address::{Step, address};
 use crate::parts::{empty, failed, icon, sized_icon};
 use crate::text::t;
+use crate::time::time;
 
 /// What calls what.
 #[component]
 pub fn GraphPage() -> impl IntoView {
     let address = address();
-    let choice = Choice::new(address);
+    let (choice, time) = (Choice::new(address), time());
     let feed = Feed::follow(choice);
     let scene = Memo::new(move |_| {
         feed.graph.with(|graph| {
@@ -51,7 +52,7 @@ pub fn GraphPage() -> impl IntoView {
     view! {
         <h1 class="visually-hidden">{t().graph}</h1>
         <Toolbar choice feed/>
-        <Show when=move || feed.lost.get() && !choice.paused.get()>
+        <Show when=move || feed.lost.get() && time.live.get()>
             <div class="banner" role="status">{icon("unplug")}{t().lost}<span class="detail">{t().lost_detail}</span></div>
         </Show>
         <Show when=move || has_gap(feed)>

@@ -8,7 +8,7 @@ use leptos::task::spawn_local;
 use mesh_api::graph::{Edge, RouteCount, Series};
 use mesh_api::layout::LOCAL_ANSWERS;
 
-use super::choice::{Choice, Selection, type_name, window_words};
+use super::choice::{Choice, Selection, type_name};
 use super::scene::{Card, Line, Scene};
 use super::spark::spark;
 use crate::api;
@@ -17,6 +17,7 @@ use crate::format;
 use crate::health::Health;
 use crate::parts::{health_badge, icon, sized_icon};
 use crate::text::t;
+use crate::time::time;
 
 /// The chart moves on this often.
 const SERIES_EVERY: Duration = Duration::from_secs(5);
@@ -64,7 +65,7 @@ fn EdgePanel(
                     </h2>
                     {close(select)}
                 </div>
-                {move || line.get().map(|line| summary(&line, choice.window.get()))}
+                {move || line.get().map(|line| summary(&line, seconds()))}
             </header>
             {move || line.get().map(|line| figures(&line, seconds()))}
             <section>
@@ -153,7 +154,7 @@ fn full_name(card: &Card) -> String {
     }
 }
 
-fn summary(line: &Line, window: u32) -> impl IntoView + use<> {
+fn summary(line: &Line, seconds: f64) -> impl IntoView + use<> {
     let services: Vec<String> = line
         .edges
         .iter()
@@ -166,7 +167,7 @@ fn summary(line: &Line, window: u32) -> impl IntoView + use<> {
         <div class="ends">
             {health_badge(line.health())}
             {mutual}
-            <span class="kind">{(t().of_window)(&window_words(window))}</span>
+            <span class="kind">{(t().of_window)(&format::span(seconds))}</span>
         </div>
         {services.into_iter().map(|service| view! { <span class="kind">{service}</span> }).collect_view()}
     }
@@ -362,25 +363,25 @@ fn sum(edges: &[Edge]) -> Option<Line> {
 /// The edge over time, asked for again and again while the panel is open.
 fn series(choice: Choice, source: String, target: String) -> RwSignal<Option<Series>> {
     let series = RwSignal::new(None);
-    let now = ticker(SERIES_EVERY);
+    let (time, now) = (time(), ticker(SERIES_EVERY));
     Effect::new(move |_| {
-        let (kind, window, paused) = (
-            type_name(choice.kind.get()),
-            choice.window.get(),
-            choice.paused.get(),
-        );
-        if !paused {
+        let kind = type_name(choice.kind.get());
+        if time.live.get() {
             now.track();
         }
         // A minute of 10 s windows is too short for a curve.
-        let span = window.max(600);
+        let asked = if time.live.get() && time.seconds() < 600.0 {
+            "from=now-600s&to=now".to_owned()
+        } else {
+            time.interval()
+        };
         let end = if target == LOCAL_ANSWERS {
             "unknown"
         } else {
             &target
         };
         let path = format!(
-            "/api/series?type={kind}&source={}&target={}&from=now-{span}s&to=now",
+            "/api/series?type={kind}&source={}&target={}&{asked}",
             api::encode(&source),
             api::encode(end)
         );

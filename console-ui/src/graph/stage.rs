@@ -19,6 +19,7 @@ use crate::address::{Step, address};
 use crate::parts::{icon, sized_icon};
 use crate::text::t;
 use crate::theme::theme;
+use crate::time::time;
 
 /// A pointer that moved less than this has clicked.
 const CLICK_SLACK: f64 = 4.0;
@@ -47,6 +48,7 @@ struct Stage {
     choice: Choice,
     select: Callback<Option<Selection>>,
     viewport: RwSignal<Viewport>,
+    live: Memo<bool>,
     hovered: RwSignal<Option<(String, String)>>,
     size: RwSignal<(f64, f64)>,
     drag: RwSignal<Option<Drag>>,
@@ -74,6 +76,7 @@ pub fn GraphStage(scene: Memo<Scene>, choice: Choice, select: Callback<Option<Se
         choice,
         select,
         viewport: RwSignal::new(given.unwrap_or_default()),
+        live: time().live,
         hovered: RwSignal::new(None),
         size: RwSignal::new((0.0, 0.0)),
         drag: RwSignal::new(None),
@@ -420,7 +423,7 @@ fn frame(stage: Stage) {
             .map_or(0.0, |performance| performance.now() / 1000.0);
         let step = (now - backstage.last_frame).clamp(0.0, FRAME_MOST);
         backstage.last_frame = now;
-        let still = stage.choice.paused.get_untracked() || reduced_motion();
+        let still = !stage.live.get_untracked() || reduced_motion();
         if !still {
             stage
                 .scene

@@ -1,3 +1,8 @@
+pub mod graph;
+pub mod help;
+pub mod history;
+pub mod overview;
+
 use super::Catalogue;
 
 /// English.
@@ -18,7 +23,7 @@ pub const EN: Catalogue = Catalogue {
     close: "Close",
     retry: "Try again",
     not_found: "There is no such page",
-    not_found_hint: "The pages are Graph, Config and Mesh.",
+    not_found_hint: "The pages stand on the left; Ctrl+K finds everything.",
 
     healthy: "Healthy",
     degraded: "Degraded",
@@ -167,4 +172,62 @@ pub const EN: Catalogue = Catalogue {
     of_limit: |limit| format!("of {limit}"),
     no_proxies: "No proxy has connected",
     no_proxies_hint: "Start a workload with its sidecar, or look at the control plane's log.",
+
+    overview: "Overview",
+    requests_page: "Requests",
+    traces: "Traces",
+    services: "Services",
+    workloads: "Workloads",
+    apps: "Applications",
+    changes: "Changes",
+    gallery: "Building blocks",
+    search_or_jump: "Search or jump to…",
+    help: "Help",
+    language: "Language",
+    menu: "Menu",
+    copied: "Copied",
+    copy: "Copy",
+    copy_promql: "Copy as PromQL",
+    copy_link: "Copy link to this time",
+    show_all: "Show all",
+    loading: "Loading",
+    details: "Details",
+    open: "Open",
+    request_id: "Request id",
+    sign_in_to_see: "Sign in to see this",
+    sign_in_to_see_hint: "Kept requests and traces show what people did; they need a signed-in user, also on this machine.",
+    forbidden: "Your rights do not reach this",
+
+    time: "Time",
+    earlier: "Earlier",
+    later: "Later",
+    widen: "Zoom out to twice the time",
+    custom: "Custom range",
+    from: "From",
+    to: "Until",
+    apply: "Apply",
+    wrong_range: "The start must lie before the end.",
+    minutes: |n| format!("{n} min"),
+    hours: |n| {
+        if n == 1 {
+            "1 hour".into()
+        } else {
+            format!("{n} hours")
+        }
+    },
+    days: |n| {
+        if n == 1 {
+            "1 day".into()
+        } else {
+            format!("{n} days")
+        }
+    },
+    seconds: |n| format!("{n} s"),
+    paused: "Paused",
+    drag_hint: "Drag to choose a time",
+    per_second: "per second",
+    no_data: "No data in this time",
+    change_of: |what, change| format!("{what}: {change}"),
+    heat_map: "Requests by time and duration",
+    reset: "Reset",
 };
