@@ -77,11 +77,11 @@ impl View {
     }
 
     fn has_gap(&self, key: &SeriesKey) -> bool {
-        let reporting = match key.reporter {
-            Reporter::Source => &key.source,
-            Reporter::Destination => &key.destination,
-        };
-        !self.gaps.is_empty() && self.gaps.contains(&name(reporting))
+        // Either end: a killed proxy also leaves its callers' requests without the answer that it would have counted.
+        !self.gaps.is_empty()
+            && [&key.source, &key.destination]
+                .into_iter()
+                .any(|end| self.gaps.contains(&name(end)))
     }
 
     /// The node of the caller.

@@ -26,6 +26,10 @@ mod fold;
 mod gather;
 mod live;
 
+mod health;
+mod inventory;
+mod traffic;
+
 mod metrics;
 mod query;
 

@@ -67,6 +67,11 @@ impl Live {
         self.version.subscribe()
     }
 
+    /// From when on memory is complete.
+    pub(crate) fn floor(&self) -> u64 {
+        self.windows().floor
+    }
+
     /// Sums of `[from, to)` as far as memory has them, and from when on that is.
     pub(crate) fn sums(&self, from: u64, to: u64) -> (u64, Totals) {
         let windows = self.windows();

@@ -7,6 +7,7 @@ use mesh_api::config::{Propagation, Refusal};
 use mesh_model::identity::SpiffeId;
 
 use crate::clock::rfc3339;
+use crate::inventory::Connected;
 use crate::session::State;
 
 /// Most proxies in the table; beyond it the longest gone are forgotten.
@@ -136,6 +137,23 @@ impl Proxies {
         let routers = table.entries.values().filter(|e| e.facts.kind == "router");
         routers
             .map(|e| (e.facts.namespace.clone(), e.facts.workload.clone()))
+            .collect()
+    }
+
+    /// The connected proxies by (namespace, pod).
+    pub(crate) fn by_pod(&self) -> BTreeMap<(String, String), Connected> {
+        let table = self.table();
+        let connected = table.entries.iter().filter(|(_, e)| e.stream != 0);
+        connected
+            .filter_map(|(id, e)| {
+                let (pod, namespace) = id.split('~').nth(2)?.rsplit_once('.')?;
+                let proxy = Connected {
+                    id: id.clone(),
+                    workload: e.facts.workload.clone(),
+                    gateway: e.facts.kind == "router",
+                };
+                Some(((namespace.to_owned(), pod.to_owned()), proxy))
+            })
             .collect()
     }
 

@@ -4,7 +4,9 @@
 
 mod config;
 mod graph;
+mod inventory;
 mod mesh;
+mod read;
 mod time;
 
 use std::sync::Arc;
@@ -48,6 +50,13 @@ pub(crate) fn router(query: Query) -> Router {
         .route("/api/graph", get(graph::graph))
         .route("/api/graph/stream", get(graph::stream))
         .route("/api/series", get(graph::series))
+        .route("/api/services", get(inventory::services))
+        .route("/api/services/{namespace}/{name}", get(inventory::service))
+        .route("/api/workloads", get(inventory::workloads))
+        .route("/api/workloads/{namespace}/{name}", get(inventory::workload))
+        .route("/api/apps", get(inventory::apps))
+        .route("/api/apps/{namespace}/{name}", get(inventory::app))
+        .route("/api/namespaces", get(inventory::namespaces))
         .route("/api/objects", get(config::objects))
         .route("/api/analyze", post(config::analyze))
         .route("/api/propagation", get(config::propagation))
@@ -81,6 +90,13 @@ async fn authenticate(State(query): State<Query>, request: Request, next: Next) 
             failure.into_response()
         }
     }
+}
+
+/// Runs what takes a while off the async threads.
+async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }
 
 impl Query {

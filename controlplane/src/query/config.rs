@@ -14,23 +14,9 @@ use crate::index::{Facts, Generation};
 
 pub(super) async fn objects(State(query): State<Query>) -> Result<Json<ObjectList>, Failure> {
     let generation = query.generation()?;
-    let judged = query.judged.borrow().clone();
-    let objects = generation.objects.iter().map(|(key, facts)| ObjectSummary {
-        object: name(key),
-        api_version: facts.api_version.clone(),
-        resource_version: facts.resource_version.clone(),
-        generation: facts.generation,
-        created: facts.created.clone(),
-        summary: generation.world.get(key).map(|o| o.summary()).unwrap_or_default(),
-        problems: judged
-            .problems
-            .get(key)
-            .map(|list| list.iter().map(problem).collect())
-            .unwrap_or_default(),
-        propagation: query.propagation_of(&generation, key, facts, &facts.resource_version),
-    });
+    let keys = generation.objects.keys();
     Ok(Json(ObjectList {
-        objects: objects.collect(),
+        objects: keys.filter_map(|key| query.summary(&generation, key)).collect(),
     }))
 }
 
@@ -102,6 +88,25 @@ pub(super) async fn propagation(
 }
 
 impl Query {
+    /// An Istio object in one line.
+    pub(super) fn summary(&self, generation: &Generation, key: &ObjectKey) -> Option<ObjectSummary> {
+        let facts = generation.objects.get(key)?;
+        let judged = self.judged.borrow();
+        let problems = judged.problems.get(key);
+        Some(ObjectSummary {
+            object: name(key),
+            api_version: facts.api_version.clone(),
+            resource_version: facts.resource_version.clone(),
+            generation: facts.generation,
+            created: facts.created.clone(),
+            summary: generation.world.get(key).map(|o| o.summary()).unwrap_or_default(),
+            problems: problems
+                .map(|list| list.iter().map(problem).collect())
+                .unwrap_or_default(),
+            propagation: self.propagation_of(generation, key, facts, &facts.resource_version),
+        })
+    }
+
     fn propagation_of(
         &self,
         generation: &Generation,

@@ -23,7 +23,7 @@ use super::time::{Interval, interval};
 use super::{Failure, Query};
 use crate::clock::{rfc3339, unix_ms};
 use crate::fold::{self, Name, View};
-use crate::live::{KEPT, Totals};
+use crate::live::KEPT;
 
 /// A graph is sent at most this often.
 const PACE: Duration = Duration::from_millis(150);
@@ -31,7 +31,7 @@ const PACE: Duration = Duration::from_millis(150);
 const BEAT: Duration = Duration::from_secs(5);
 /// Proxies that flushed within this time say until when counts are known.
 const FRESH_MS: u64 = 10_000;
-const TIME_REMEDY: &str = "write times as RFC 3339, now or now-5m";
+pub(super) const TIME_REMEDY: &str = "write times as RFC 3339, now or now-5m";
 
 #[derive(Debug, Deserialize)]
 pub(super) struct GraphParams {
@@ -183,11 +183,7 @@ pub(super) async fn series(
             points.add(window, key, delta);
         }
     };
-    let floor = query.live.visit(interval.from, interval.to, &mut visit);
-    if interval.from < floor {
-        let to = interval.to.min(floor);
-        query.history.read(interval.from, to, step, &mut visit).await?;
-    }
+    query.visit(interval.from, interval.to, step, &mut visit).await?;
     Ok(Json(points.finish()))
 }
 
@@ -269,35 +265,7 @@ impl Query {
         })
     }
 
-    /// Sums of an interval: old windows from the history, the rest from memory. Answers the start, which may have
-    /// snapped further down.
-    async fn sums(&self, from: u64, to: u64) -> Result<(u64, Totals), Failure> {
-        let (floor, mut sums) = self.live.sums(from, to);
-        if from >= floor {
-            return Ok((from, sums));
-        }
-        let mut old = Totals::new();
-        let mut visit = |_: u64, key: &SeriesKey, delta: &SeriesDelta| match old.get_mut(key) {
-            Some(sum) => sum.merge(delta),
-            None => {
-                old.insert(Arc::new(key.clone()), delta.clone());
-            }
-        };
-        let (start, end) = self
-            .history
-            .read(from, to.min(floor), Resolution::Hour, &mut visit)
-            .await?;
-        if end > floor {
-            // Only coarse windows are left there, and they reach into memory's time.
-            (_, sums) = self.live.sums(end, to);
-        }
-        for (key, delta) in old {
-            sums.entry(key).or_default().merge(&delta);
-        }
-        Ok((start, sums))
-    }
-
-    fn view(&self, kind: GraphType, namespaces: BTreeSet<String>) -> View {
+    pub(super) fn view(&self, kind: GraphType, namespaces: BTreeSet<String>) -> View {
         let services = match (kind, self.worlds.borrow().as_ref()) {
             (GraphType::Service, Some(generation)) => generation.services_by_workload(),
             _ => BTreeMap::new(),
