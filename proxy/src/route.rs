@@ -72,8 +72,9 @@ fn sanitize(call: &mut Call, context: &Context) {
     let remote = context.downstream.remote.ip();
     let request = &mut call.heads.request;
     let fields = &mut request.fields;
+    let forced = config.tracing.is_some() && !edge && fields.has(Id::EnvoyForceTrace);
     fields.retain_ids(|id| match id {
-        Id::Envoy | Id::EnvoyDecoratorOperation | Id::EnvoyServiceTime | Id::EnvoyOverloaded => false,
+        Id::Envoy | Id::EnvoyForceTrace | Id::EnvoyDecoratorOperation | Id::EnvoyServiceTime | Id::EnvoyOverloaded => false,
         Id::ForwardedHost
         | Id::EnvoyExternalAddress
         | Id::EnvoyOriginalPath
@@ -111,7 +112,8 @@ fn sanitize(call: &mut Call, context: &Context) {
     }
     client_certificate(fields, context);
     if let Some(tracing) = &config.tracing {
-        crate::trace::begin(fields, tracing, &context.worker);
+        let worker = &context.worker;
+        call.outcome.trace = Some(crate::trace::begin(fields, tracing, forced, || worker.random()));
     }
 }
 
@@ -173,7 +175,7 @@ pub(crate) fn find(call: &mut Call) -> Result<Found, Refusal> {
     let (host, port) = split_port(request.authority_bytes());
     let table: Option<&Arc<Table>> = match &call.context.http.routes {
         Routes::One(table) => table.as_ref(),
-        Routes::ByPort { tables, fallback } => tables.get(&port.unwrap_or(80)).or(fallback.as_ref()),
+        Routes::ByPort { tables, fallback, .. } => tables.get(&port.unwrap_or(80)).or(fallback.as_ref()),
     };
     let table =
         table.ok_or_else(|| Refusal::new(404, ResponseFlags::NO_ROUTE, "route_configuration_not_found"))?;

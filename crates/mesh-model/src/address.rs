@@ -1,5 +1,6 @@
 //! Address plan of a mesh of plain processes (explicit ports, interception mode NONE).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Port numbers that Istio reserves and that users know.
@@ -88,7 +89,89 @@ impl WorkloadAddresses {
     pub fn outbound(self) -> SocketAddr {
         SocketAddr::new(self.host(3), port::OUTBOUND)
     }
+    /// Where the sidecar listens for the application's calls of the TCP service with this number
+    /// ([`tcp_numbers`]), on the service's own port.
+    #[must_use]
+    pub fn tcp(self, number: u8) -> IpAddr {
+        self.host(number)
+    }
+    /// The workload whose /24 has this address.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V4(ip) if ip.is_loopback() => Some(Self(u32::from(ip) & 0xffff_ff00)),
+            _ => None,
+        }
+    }
     fn host(self, last: u8) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from(self.0 | u32::from(last)))
+    }
+}
+
+/// First and last number of a TCP service.
+const TCP_NUMBERS: std::ops::RangeInclusive<u8> = 16..=254;
+
+/// Which address each TCP service has in every workload's /24: a number from a hash of its host, the next free one
+/// where two meet. The oldest comes first and keeps its number, so that a new service moves no other. Services that
+/// find no free number have none.
+#[must_use]
+pub fn tcp_numbers<'a>(hosts: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, u8> {
+    let (first, last) = TCP_NUMBERS.into_inner();
+    let room = u32::from(last - first) + 1;
+    let mut taken = BTreeSet::new();
+    let mut numbers = BTreeMap::new();
+    for host in hosts {
+        if numbers.contains_key(host) {
+            continue;
+        }
+        // FNV-1a: the same everywhere and for ever.
+        let hash = host.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        let free = (0..room)
+            .filter_map(|step| u8::try_from((hash % room + step) % room).ok())
+            .map(|offset| first + offset)
+            .find(|number| !taken.contains(number));
+        if let Some(number) = free {
+            taken.insert(number);
+            numbers.insert(host, number);
+        }
+    }
+    numbers
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_new_tcp_service_moves_no_other() {
+        let hosts: Vec<String> = (0..239)
+            .map(|n| format!("s{n}.default.svc.cluster.local"))
+            .collect();
+        let all = tcp_numbers(hosts.iter().map(String::as_str));
+        assert_eq!(all.values().collect::<BTreeSet<_>>().len(), 239);
+        assert!(all.values().all(|n| TCP_NUMBERS.contains(n)));
+        for some in [1, 20, 238] {
+            let fewer = tcp_numbers(hosts.iter().take(some).map(String::as_str));
+            assert!(
+                fewer.iter().all(|(host, number)| all.get(host) == Some(number)),
+                "{some}"
+            );
+        }
+        let over = tcp_numbers(hosts.iter().map(String::as_str).chain(["late"]));
+        assert_eq!(over.get("late"), None);
+    }
+
+    #[test]
+    fn addresses_of_a_workload() {
+        let workload = AddressBase::DEFAULT.workload(3);
+        assert_eq!(workload.tcp(16).to_string(), "127.64.3.16");
+        assert_eq!(
+            WorkloadAddresses::of("127.64.3.3".parse().unwrap()),
+            Some(workload)
+        );
+        assert_eq!(WorkloadAddresses::of("10.0.0.1".parse().unwrap()), None);
     }
 }

@@ -13,8 +13,10 @@ pub mod path;
 pub mod record;
 pub mod request;
 
+pub mod authorization;
 pub mod listener;
 pub mod route;
+pub mod token;
 
 pub mod balance;
 pub mod cluster;
@@ -24,4 +26,5 @@ pub mod edge;
 pub mod flags;
 pub mod histogram;
 
+pub mod secret;
 pub mod snapshot;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::authorization::Policies;
 use crate::cluster::{CertificateSource, PeerValidation};
-use crate::route::RouteTable;
+use crate::route::{RouteOrigin, RouteTable};
+use crate::token::TokenRules;
 
 /// A bound (or, with capture, virtual) port.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +98,14 @@ pub struct TcpProxy {
     pub clusters: Vec<(String, u32)>,
     /// Idle timeout.
     pub idle_timeout: Option<Duration>,
+    /// Longest life of a connection; `None` = unlimited.
+    pub max_duration: Option<Duration>,
+    /// Endpoints are chosen by the client's address.
+    pub hash_source_ip: bool,
+    /// Which configuration made it; travels as `filter_metadata["sightline"]` of the chain.
+    pub origin: Option<RouteOrigin>,
+    /// Who may connect.
+    pub policies: Policies,
     /// Access logs.
     pub access_logs: Vec<AccessLog>,
 }
@@ -145,6 +155,10 @@ pub struct HttpConnection {
     pub tracing: Option<Tracing>,
     /// Whether `:scheme` follows the transport (gateways) or X-Forwarded-Proto (sidecars).
     pub scheme_from_transport: bool,
+    /// Tokens that are checked; `None` = none are looked at.
+    pub tokens: Option<Box<TokenRules>>,
+    /// Who may ask for what.
+    pub policies: Policies,
 }
 
 /// Where an HTTP connection's routes come from.
@@ -161,6 +175,9 @@ pub enum RouteSource {
         tables: BTreeMap<u16, String>,
         /// Table for every other port.
         fallback: String,
+        /// CONNECT: authority (`db.default:5432`, `*.example.com:443`, `*` for all others) to the listener that
+        /// serves what is inside as if the connection had been made to it.
+        listeners: BTreeMap<String, String>,
     },
 }
 

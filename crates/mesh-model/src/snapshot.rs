@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::cluster::{Cluster, Endpoints};
 use crate::listener::Listener;
 use crate::route::RouteTable;
+use crate::secret::Secret;
 
 /// Everything a proxy runs on. Equal inputs give equal snapshots, in equal order.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,4 +21,6 @@ pub struct Snapshot {
     pub clusters: BTreeMap<String, Arc<Cluster>>,
     /// Endpoints by the cluster's discovery name.
     pub endpoints: BTreeMap<String, Arc<Endpoints>>,
+    /// Secrets by name; never kept on disk with the rest.
+    pub secrets: BTreeMap<String, Arc<Secret>>,
 }

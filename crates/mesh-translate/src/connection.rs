@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mesh_crd::mesh_config::{AccessLogEncoding, Normalization};
+use mesh_model::authorization::Policies;
 use mesh_model::listener::{
     AccessLog, AccessLogFormat, Codec, ForwardClientCert, HttpConnection, RouteSource, Tracing,
 };
@@ -62,6 +63,8 @@ pub(crate) fn http(world: &World, place: Place, stat_prefix: String, routes: Rou
         access_logs: access_logs(world),
         tracing: tracing(world),
         scheme_from_transport: gateway,
+        tokens: None,
+        policies: Policies::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mesh_crd::networking::labels_match;
 use mesh_crd::security::MutualTlsMode;
 use mesh_crd::{Object, ObjectKey};
+use mesh_model::authorization::Policies;
 use mesh_model::cluster::{
     CertificateSource, Cluster, Discovery, Endpoint, Endpoints, PeerValidation, RootSource, UpstreamProtocol,
 };
@@ -215,6 +216,10 @@ impl Inbound<'_> {
                 stat_prefix: cluster.to_owned(),
                 clusters: vec![(cluster.to_owned(), 1)],
                 idle_timeout: Some(TCP_IDLE_TIMEOUT),
+                max_duration: None,
+                hash_source_ip: false,
+                origin: None,
+                policies: Policies::default(),
                 access_logs: connection::access_logs(self.world),
             }),
         };

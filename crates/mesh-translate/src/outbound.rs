@@ -57,6 +57,7 @@ pub(crate) fn build(
     let routes = RouteSource::ByAuthorityPort {
         tables,
         fallback: FALLBACK_TABLE.to_owned(),
+        listeners: BTreeMap::new(),
     };
     let http = connection::http(world, Place::Outbound, format!("outbound_{name}"), routes);
     let listener = Listener {

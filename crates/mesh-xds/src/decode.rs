@@ -7,6 +7,7 @@
     reason = "real configurations use fields that Envoy deprecated long ago"
 )]
 
+mod authorization;
 mod cluster;
 mod http;
 mod listener;
@@ -19,9 +20,12 @@ mod value;
 use mesh_model::cluster::{Cluster, Endpoints};
 use mesh_model::listener::Listener;
 use mesh_model::route::RouteTable;
+use mesh_model::secret::Secret;
 
 use crate::fields::{self, Message};
-use crate::{Any, Ignored, Invalid, TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTE, pb};
+use crate::{
+    Any, Ignored, Invalid, TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTE, TYPE_SECRET, pb,
+};
 
 pub(crate) use path::Path;
 pub(crate) use tls::{certificate as tls_certificate, validation as tls_validation};
@@ -57,6 +61,15 @@ pub fn endpoints(any: &Any) -> Result<(String, Endpoints), Invalid> {
     fields::check(&fields::ENDPOINTS, &any.value, &root)?;
     let endpoints = cluster::endpoints(&message, &Path::root(&root))?;
     Ok((message.cluster_name, endpoints))
+}
+
+/// A secret with its name.
+pub fn secret(any: &Any) -> Result<(String, Secret), Invalid> {
+    let message: pb::tls::Secret = open(any, TYPE_SECRET)?;
+    let root = format!("Secret({})", message.name);
+    fields::check(&fields::SECRET, &any.value, &root)?;
+    let secret = tls::secret(&message, &Path::root(&root))?;
+    Ok((message.name, secret))
 }
 
 /// What of a resource has no effect, with the reasons; empty for an unknown type or a refused resource.

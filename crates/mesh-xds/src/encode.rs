@@ -1,5 +1,6 @@
 //! The model as Envoy v3 resources. Equal inputs give equal bytes.
 
+mod authorization;
 mod cluster;
 pub(crate) use cluster::DEFAULT_IDLE;
 mod http;
@@ -12,10 +13,11 @@ mod tls;
 use mesh_model::cluster::{Cluster, Endpoints};
 use mesh_model::listener::Listener;
 use mesh_model::route::RouteTable;
+use mesh_model::secret::Secret;
 use prost::Message as _;
 
 use crate::fields::{self, Message};
-use crate::{Any, TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTE};
+use crate::{Any, TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTE, TYPE_SECRET};
 
 /// A listener (LDS).
 #[must_use]
@@ -54,6 +56,16 @@ pub fn endpoints(name: &str, endpoints: &Endpoints) -> Any {
         TYPE_ENDPOINTS,
         &fields::ENDPOINTS,
         &cluster::assignment(name, endpoints).encode_to_vec(),
+    )
+}
+
+/// A secret (SDS).
+#[must_use]
+pub fn secret(name: &str, secret: &Secret) -> Any {
+    resource(
+        TYPE_SECRET,
+        &fields::SECRET,
+        &tls::secret_message(name, secret).encode_to_vec(),
     )
 }
 

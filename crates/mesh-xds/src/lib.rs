@@ -25,7 +25,7 @@ pub const TYPE_ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.C
 pub const TYPE_LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 /// Type URL of [`mesh_model::route::RouteTable`].
 pub const TYPE_ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
-/// Type URL of secrets (never sent by the control plane; named in refusals and dumps).
+/// Type URL of secrets (gateway certificates from Kubernetes Secrets).
 pub const TYPE_SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
 /// Key of our own facts in `metadata.filter_metadata`.

@@ -6,6 +6,7 @@ pub(crate) use envoy_types::pb::envoy::config::cluster::v3 as cluster;
 pub(crate) use envoy_types::pb::envoy::config::core::v3 as core;
 pub(crate) use envoy_types::pb::envoy::config::endpoint::v3 as endpoint;
 pub(crate) use envoy_types::pb::envoy::config::listener::v3 as listener;
+pub(crate) use envoy_types::pb::envoy::config::rbac::v3 as rbac;
 pub(crate) use envoy_types::pb::envoy::config::route::v3 as route;
 pub(crate) use envoy_types::pb::envoy::config::trace::v3 as trace;
 pub(crate) use envoy_types::pb::envoy::extensions::access_loggers::file::v3 as file_log;
@@ -13,10 +14,13 @@ pub(crate) use envoy_types::pb::envoy::extensions::access_loggers::stream::v3 as
 pub(crate) use envoy_types::pb::envoy::extensions::filters::common::fault::v3 as common_fault;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::cors::v3 as cors;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::fault::v3 as fault;
+pub(crate) use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3 as jwt;
+pub(crate) use envoy_types::pb::envoy::extensions::filters::http::rbac::v3 as http_rbac;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::router::v3 as router;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::listener::http_inspector::v3 as http_inspector;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3 as tls_inspector;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+pub(crate) use envoy_types::pb::envoy::extensions::filters::network::rbac::v3 as tcp_rbac;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 pub(crate) use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3 as previous_hosts;
 pub(crate) use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3 as raw_buffer;
@@ -25,10 +29,13 @@ pub(crate) use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstre
 pub(crate) use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
 pub(crate) use envoy_types::pb::envoy::r#type::v3 as kind;
 pub(crate) use envoy_types::pb::google::protobuf::{
-    BoolValue, Duration, ListValue, Struct, UInt32Value, UInt64Value, Value, value::Kind,
+    BoolValue, Duration, Empty, ListValue, Struct, UInt32Value, UInt64Value, Value, value::Kind,
 };
 
 use crate::Any;
+
+/// Where Istio's policies find the facts of a verified token.
+pub(crate) const CLAIMS_FILTER: &str = "istio_authn";
 
 /// Filter names that real configurations use.
 pub(crate) mod name {
@@ -37,6 +44,9 @@ pub(crate) mod name {
     pub(crate) const ROUTER: &str = "envoy.filters.http.router";
     pub(crate) const FAULT: &str = "envoy.filters.http.fault";
     pub(crate) const CORS: &str = "envoy.filters.http.cors";
+    pub(crate) const JWT: &str = "envoy.filters.http.jwt_authn";
+    pub(crate) const HTTP_RBAC: &str = "envoy.filters.http.rbac";
+    pub(crate) const TCP_RBAC: &str = "envoy.filters.network.rbac";
     pub(crate) const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
     pub(crate) const HTTP_INSPECTOR: &str = "envoy.filters.listener.http_inspector";
     pub(crate) const TLS: &str = "envoy.transport_sockets.tls";

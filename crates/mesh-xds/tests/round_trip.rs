@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_model::authorization::*;
 use mesh_model::cluster::*;
 use mesh_model::listener::*;
 use mesh_model::matching::*;
 use mesh_model::retry::RetryPolicy;
 use mesh_model::route::*;
+use mesh_model::secret::Secret;
+use mesh_model::token::*;
 use mesh_model::workload::{ServiceName, Workload};
 use mesh_xds::{Any, decode, encode};
 use prost::Message;
@@ -391,6 +394,99 @@ fn http(routes: RouteSource) -> HttpConnection {
             max_path_tag: 256,
         }),
         scheme_from_transport: false,
+        tokens: Some(Box::new(tokens())),
+        policies: policies(),
+    }
+}
+
+fn tokens() -> TokenRules {
+    TokenRules {
+        rules: vec![TokenRule {
+            name: "origins-0".into(),
+            issuer: "https://issuer".into(),
+            audiences: vec!["shop".into()],
+            jwks: "{\"keys\":[]}".into(),
+            headers: vec![("authorization".into(), "Bearer ".into())],
+            parameters: vec!["access_token".into()],
+            cookies: vec!["token".into()],
+            forward: true,
+            payload_header: Some("x-payload".into()),
+            claim_headers: vec![("x-sub".into(), "sub".into())],
+            space_delimited: vec!["groups".into()],
+            clock_skew: Duration::from_secs(60),
+        }],
+    }
+}
+
+fn policies() -> Policies {
+    let text = |t: &str| StringMatch::Prefix(t.into());
+    let everything = PolicyRule {
+        name: "ns[default]-policy[p]-rule[0]".into(),
+        permissions: vec![
+            Check::Any,
+            Check::All(vec![
+                Check::Path(text("/a")),
+                Check::DestinationIp("10.0.0.0/8".parse().unwrap()),
+                Check::DestinationPort(9080),
+                Check::ServerName(StringMatch::Exact("x".into())),
+            ]),
+            Check::Header(HeaderMatch {
+                name: ":method".into(),
+                check: HeaderCheck::Value(StringMatch::Exact("GET".into())),
+                invert: false,
+                missing_is_empty: false,
+            }),
+        ],
+        principals: vec![
+            Check::OneOf(vec![
+                Check::Principal(None),
+                Check::Principal(Some(text("spiffe://cluster.local/"))),
+            ]),
+            Check::Not(Box::new(Check::SourceIp("127.0.0.0/8".parse().unwrap()))),
+            Check::RemoteIp("10.0.0.1/32".parse().unwrap()),
+            Check::Claim {
+                path: vec!["request.auth.claims".into(), "groups".into()],
+                value: Some(text("a")),
+            },
+            Check::Claim {
+                path: vec!["request.auth.principal".into()],
+                value: None,
+            },
+        ],
+    };
+    Policies(vec![
+        RuleSet {
+            action: PolicyAction::Deny,
+            enforced: None,
+            shadow: Some(vec![everything.clone()]),
+        },
+        RuleSet {
+            action: PolicyAction::Allow,
+            enforced: Some(vec![everything]),
+            shadow: None,
+        },
+        RuleSet {
+            action: PolicyAction::Allow,
+            enforced: Some(Vec::new()),
+            shadow: None,
+        },
+    ])
+}
+
+#[test]
+fn secrets() {
+    for secret in [
+        Secret::Certificate {
+            chain: "C".into(),
+            key: "K".into(),
+        },
+        Secret::Roots("R".into()),
+    ] {
+        let any = encode::secret("kubernetes://shop", &secret);
+        assert_eq!(
+            decode::secret(&any).unwrap(),
+            ("kubernetes://shop".to_owned(), secret)
+        );
     }
 }
 
@@ -405,6 +501,7 @@ fn listeners() {
     let outbound = RouteSource::ByAuthorityPort {
         tables: BTreeMap::from([(80, "80".into()), (9080, "9080".into())]),
         fallback: "http_proxy".into(),
+        listeners: BTreeMap::from([("db:5432".into(), "127.64.3.20_5432".into())]),
     };
     let it = Listener {
         name: "outbound".into(),
@@ -454,6 +551,15 @@ fn listeners() {
                 stat_prefix: "t".into(),
                 clusters: vec![("a".into(), 1), ("b".into(), 2)],
                 idle_timeout: None,
+                max_duration: Some(Duration::from_secs(60)),
+                hash_source_ip: true,
+                origin: Some(RouteOrigin {
+                    virtual_service: "default/db".into(),
+                    route: String::new(),
+                    match_name: String::new(),
+                    revision: "r".into(),
+                }),
+                policies: policies(),
                 access_logs: Vec::new(),
             }),
         )),
@@ -515,6 +621,15 @@ fn an_unknown_filter_is_refused_and_istios_own_are_native() {
                 stat_prefix: "t".into(),
                 clusters: vec![("a".into(), 1)],
                 idle_timeout: None,
+                max_duration: Some(Duration::from_secs(60)),
+                hash_source_ip: true,
+                origin: Some(RouteOrigin {
+                    virtual_service: "default/db".into(),
+                    route: String::new(),
+                    match_name: String::new(),
+                    revision: "r".into(),
+                }),
+                policies: policies(),
                 access_logs: Vec::new(),
             }),
         }],

@@ -1,6 +1,6 @@
 //! Listeners with their chains, TLS contexts and sockets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -90,6 +90,8 @@ pub(crate) enum Routes {
         tables: HashMap<u16, Arc<Table>>,
         /// Any other port.
         fallback: Option<Arc<Table>>,
+        /// What CONNECT to an authority opens: the name of a listener.
+        listeners: BTreeMap<String, String>,
     },
 }
 
@@ -159,7 +161,12 @@ fn compile_chain(
                     Routes::One(Some(compile_table(table, context.clusters, problems)))
                 }
                 Some(RouteSource::Named(name)) => Routes::One(context.tables.get(name).cloned()),
-                Some(RouteSource::ByAuthorityPort { tables, fallback }) => Routes::ByPort {
+                Some(RouteSource::ByAuthorityPort {
+                    tables,
+                    fallback,
+                    listeners,
+                }) => Routes::ByPort {
+                    listeners: listeners.clone(),
                     tables: tables
                         .iter()
                         .filter_map(|(port, name)| Some((*port, Arc::clone(context.tables.get(name)?))))

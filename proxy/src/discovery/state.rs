@@ -318,7 +318,7 @@ fn tables(source: &RouteSource) -> Vec<String> {
     match source {
         RouteSource::Inline(_) => Vec::new(),
         RouteSource::Named(name) => vec![name.clone()],
-        RouteSource::ByAuthorityPort { tables, fallback } => tables
+        RouteSource::ByAuthorityPort { tables, fallback, .. } => tables
             .values()
             .chain(std::iter::once(fallback))
             .cloned()

@@ -206,6 +206,8 @@ fn listener() -> Any {
         access_logs: Vec::new(),
         tracing: None,
         scheme_from_transport: false,
+        tokens: None,
+        policies: mesh_model::authorization::Policies::default(),
     };
     encode::listener(&Listener {
         name: "l".into(),

@@ -166,6 +166,8 @@ pub fn http(routes: RouteSource) -> HttpConnection {
         access_logs: Vec::new(),
         tracing: None,
         scheme_from_transport: false,
+        tokens: None,
+        policies: mesh_model::authorization::Policies::default(),
     }
 }
 

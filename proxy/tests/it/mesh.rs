@@ -140,6 +140,7 @@ fn pair(protocol: mesh_model::cluster::UpstreamProtocol) -> Pair {
     let source = RouteSource::ByAuthorityPort {
         tables: [(9080, "9080".to_owned())].into(),
         fallback: "none".into(),
+        listeners: BTreeMap::new(),
     };
     let mut configuration = snapshot(
         vec![listener(outbound_at, Direction::Outbound, http(source))],

@@ -110,7 +110,7 @@ pub(crate) fn describe(snapshot: &Snapshot) -> String {
                 ConnectionService::Http(http) => match &http.routes {
                     RouteSource::Inline(table) => format!("http {}", table.name),
                     RouteSource::Named(name) => format!("routes {name}"),
-                    RouteSource::ByAuthorityPort { tables, fallback } => {
+                    RouteSource::ByAuthorityPort { tables, fallback, .. } => {
                         let ports: Vec<String> = tables.keys().map(u16::to_string).collect();
                         format!("ports {} else {fallback}", ports.join(","))
                     }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_model::authorization::{Policies, RuleSet};
 use mesh_model::listener::{Codec, ForwardClientCert, HttpConnection, RouteSource, Tracing};
+use mesh_model::token::TokenRules;
 
 use super::value::{flag, limit, number};
-use super::{Path, is_type, log, route, unpack};
+use super::{Path, authorization, is_type, log, route, unpack};
 use crate::Invalid;
 use crate::pb::hcm::http_connection_manager as inner;
-use crate::pb::{core, hcm, router, trace};
+use crate::pb::{core, hcm, http_rbac, jwt, router, trace};
 
 const STREAM_IDLE: Duration = Duration::from_secs(300);
 const CONNECTION_IDLE: Duration = Duration::from_secs(3600);
@@ -28,6 +30,7 @@ pub(super) fn connection_manager(
     };
     let use_remote_address = flag(from.use_remote_address.as_ref(), false);
     let common = from.common_http_protocol_options.unwrap_or_default();
+    let (tokens, policies) = access(from, path)?;
     Ok(HttpConnection {
         stat_prefix: from.stat_prefix.clone(),
         routes: routes(from, path)?,
@@ -69,7 +72,38 @@ pub(super) fn connection_manager(
             .map(|t| tracing(t, &path.field("tracing")))
             .transpose()?,
         scheme_from_transport: use_remote_address,
+        tokens,
+        policies: Policies(policies),
     })
+}
+
+/// What the filters before the router ask: tokens, then policies in order.
+fn access(
+    from: &hcm::HttpConnectionManager,
+    path: &Path<'_>,
+) -> Result<(Option<Box<TokenRules>>, Vec<RuleSet>), Invalid> {
+    let (mut tokens, mut policies) = (None, Vec::new());
+    for (i, filter) in from.http_filters.iter().enumerate().filter(|(_, f)| !f.disabled) {
+        let Some(hcm::http_filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
+            continue;
+        };
+        let path = path.item("http_filters", i);
+        let path = path.field("typed_config");
+        if is_type::<jwt::JwtAuthentication>(any) {
+            if tokens.is_some() {
+                return Err(path.invalid("one filter for tokens at most"));
+            }
+            tokens = Some(Box::new(authorization::tokens(&unpack(any, &path)?, &path)?));
+        } else if is_type::<http_rbac::Rbac>(any) {
+            let set: http_rbac::Rbac = unpack(any, &path)?;
+            policies.push(authorization::rule_set(
+                set.rules.as_ref(),
+                set.shadow_rules.as_ref(),
+                &path,
+            )?);
+        }
+    }
+    Ok((tokens, policies))
 }
 
 fn ends_with_router(from: &hcm::HttpConnectionManager, path: &Path<'_>) -> Result<(), Invalid> {

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use mesh_model::authorization::{Policies, RuleSet};
 use mesh_model::listener::{
     ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource, TcpProxy,
 };
 
 use super::value::{flag, limit, socket_address};
-use super::{Path, http, is_type, log, tls, unpack};
+use super::{Path, authorization, http, is_type, log, tls, unpack};
 use crate::fields::Rule;
-use crate::pb::{self, Struct, core, hcm, listener as envoy, tcp};
+use crate::pb::{self, Struct, core, hcm, listener as envoy, tcp, tcp_rbac};
 use crate::{Any, Invalid, METADATA_KEY, fields};
 
 /// Envoy's wait for listener filters when nothing is said.
@@ -70,7 +71,11 @@ fn serving_filter<'a>(from: &'a envoy::FilterChain, path: &Path<'_>) -> Result<(
             })
             .is_some_and(|f| matches!(&f.rule, Rule::Filters(table) if table.native(name).is_some()))
     };
-    let mut serving = from.filters.iter().enumerate().filter(|(_, f)| !native(&f.name));
+    let mut serving = from
+        .filters
+        .iter()
+        .enumerate()
+        .filter(|(_, f)| !native(&f.name) && !is_policy(f));
     let first = serving.next();
     if let Some((i, extra)) = serving.next() {
         return Err(path.item("filters", i).invalid(format!(
@@ -97,7 +102,14 @@ fn chain(from: &envoy::FilterChain, facts: Option<&Struct>, path: &Path<'_>) -> 
     let at = path.item("filters", index);
     let at = at.field("typed_config");
     let service = if is_type::<tcp::TcpProxy>(any) {
-        ConnectionService::Tcp(tcp_proxy(&unpack(any, &at)?, &at)?)
+        let mut proxy = tcp_proxy(&unpack(any, &at)?, &at)?;
+        proxy.policies = Policies(policies(from, path)?);
+        proxy.origin = from
+            .metadata
+            .as_ref()
+            .and_then(|m| m.filter_metadata.get(METADATA_KEY))
+            .map(super::route::origin);
+        ConnectionService::Tcp(proxy)
     } else {
         let manager: hcm::HttpConnectionManager = unpack(any, &at)?;
         let mut http = http::connection_manager(&manager, &at)?;
@@ -130,6 +142,31 @@ fn chain(from: &envoy::FilterChain, facts: Option<&Struct>, path: &Path<'_>) -> 
     })
 }
 
+/// Network policies before the filter that serves.
+fn policies(from: &envoy::FilterChain, path: &Path<'_>) -> Result<Vec<RuleSet>, Invalid> {
+    let mut sets = Vec::new();
+    for (i, filter) in from.filters.iter().enumerate() {
+        let Some(envoy::filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
+            continue;
+        };
+        if is_type::<tcp_rbac::Rbac>(any) {
+            let path = path.item("filters", i);
+            let path = path.field("typed_config");
+            let set: tcp_rbac::Rbac = unpack(any, &path)?;
+            sets.push(authorization::rule_set(
+                set.rules.as_ref(),
+                set.shadow_rules.as_ref(),
+                &path,
+            )?);
+        }
+    }
+    Ok(sets)
+}
+
+fn is_policy(filter: &envoy::Filter) -> bool {
+    matches!(&filter.config_type, Some(envoy::filter::ConfigType::TypedConfig(any)) if is_type::<tcp_rbac::Rbac>(any))
+}
+
 /// The tables of an HTTP proxy port, when the listener's metadata has them for this fallback.
 fn http_proxy(facts: &Struct, routes: &RouteSource) -> Option<RouteSource> {
     let proxy = pb::get_struct(facts, "http_proxy")?;
@@ -137,16 +174,23 @@ fn http_proxy(facts: &Struct, routes: &RouteSource) -> Option<RouteSource> {
     if *routes != RouteSource::Named(fallback.to_owned()) {
         return None;
     }
-    let tables: BTreeMap<u16, String> = pb::get_struct(proxy, "tables")?
-        .fields
-        .iter()
-        .filter_map(|(port, table)| match &table.kind {
-            Some(pb::Kind::StringValue(table)) => Some((port.parse().ok()?, table.clone())),
-            _ => None,
-        })
-        .collect();
+    let texts = |name: &str| -> BTreeMap<String, String> {
+        let fields = pb::get_struct(proxy, name).map(|s| &s.fields);
+        fields
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| match &value.kind {
+                Some(pb::Kind::StringValue(text)) => Some((key.clone(), text.clone())),
+                _ => None,
+            })
+            .collect()
+    };
     Some(RouteSource::ByAuthorityPort {
-        tables,
+        tables: texts("tables")
+            .into_iter()
+            .filter_map(|(port, table)| Some((port.parse().ok()?, table)))
+            .collect(),
+        listeners: texts("listeners"),
         fallback: fallback.to_owned(),
     })
 }
@@ -212,6 +256,14 @@ fn tcp_proxy(from: &tcp::TcpProxy, path: &Path<'_>) -> Result<TcpProxy, Invalid>
             Some(Duration::from_secs(3600)),
             &path.field("idle_timeout"),
         )?,
+        max_duration: limit(
+            from.max_downstream_connection_duration.as_ref(),
+            None,
+            &path.field("max_downstream_connection_duration"),
+        )?,
+        hash_source_ip: !from.hash_policy.is_empty(),
+        origin: None,
+        policies: Policies::default(),
         access_logs: log::access_logs(&from.access_log, path)?,
     })
 }

@@ -3,6 +3,8 @@
 mod action;
 mod matches;
 
+pub(super) use matches::header_match;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -130,18 +132,22 @@ fn route(from: &envoy::Route, path: &Path<'_>) -> Result<Route, Invalid> {
             .map(|any| action::cors(any, &path.key("typed_per_filter_config", name::CORS)))
             .transpose()?,
         operation: from.decorator.as_ref().map(|d| d.operation.clone()),
-        origin: origin(from),
+        origin: from
+            .metadata
+            .as_ref()
+            .and_then(|m| m.filter_metadata.get(METADATA_KEY))
+            .map(origin),
     })
 }
 
-fn origin(from: &envoy::Route) -> Option<RouteOrigin> {
-    let facts = from.metadata.as_ref()?.filter_metadata.get(METADATA_KEY)?;
-    Some(RouteOrigin {
+/// Our own facts of a route or chain.
+pub(super) fn origin(facts: &pb::Struct) -> RouteOrigin {
+    RouteOrigin {
         virtual_service: pb::get_text(facts, "virtual_service").to_owned(),
         route: pb::get_text(facts, "route").to_owned(),
         match_name: pb::get_text(facts, "match").to_owned(),
         revision: pb::get_text(facts, "revision").to_owned(),
-    })
+    }
 }
 
 fn header_edits(

@@ -2,6 +2,7 @@
 
 use mesh_model::cluster::{CertificateSource, PeerValidation, RootSource, Transport, UpstreamTls};
 use mesh_model::listener::DownstreamTls;
+use mesh_model::secret::Secret;
 
 use super::value::{flag, inline_text};
 use super::{Path, is_type, unpack};
@@ -227,6 +228,27 @@ pub(crate) fn validation(
         roots,
         subject_alt_names,
     })
+}
+
+/// Key material that came over SDS: always inline.
+pub(super) fn secret(from: &tls::Secret, path: &Path<'_>) -> Result<Secret, Invalid> {
+    match &from.r#type {
+        Some(tls::secret::Type::TlsCertificate(inner)) => {
+            let path = path.field("tls_certificate");
+            match certificate(inner, &path)? {
+                CertificateSource::Inline { chain, key } => Ok(Secret::Certificate { chain, key }),
+                _ => Err(path.invalid("must be inline")),
+            }
+        }
+        Some(tls::secret::Type::ValidationContext(inner)) => {
+            let path = path.field("validation_context");
+            match validation(inner, &path)?.roots {
+                RootSource::Inline(pem) => Ok(Secret::Roots(pem)),
+                _ => Err(path.field("trusted_ca").invalid("must be inline")),
+            }
+        }
+        _ => Err(path.invalid("needs tls_certificate or validation_context")),
+    }
 }
 
 fn exact(from: Option<&matcher::StringMatcher>, path: &Path<'_>) -> Result<String, Invalid> {

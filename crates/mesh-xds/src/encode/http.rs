@@ -2,7 +2,7 @@
 
 use mesh_model::listener::{Codec, ForwardClientCert, HttpConnection, RouteSource, Tracing};
 
-use super::{log, route};
+use super::{authorization, log, route};
 use crate::Any;
 use crate::pb::hcm::http_connection_manager as inner;
 use crate::pb::{self, core, hcm, name, number, trace};
@@ -22,7 +22,7 @@ pub(super) fn connection_manager(from: &HttpConnection) -> hcm::HttpConnectionMa
         }
         .into(),
         route_specifier: Some(routes(&from.routes)),
-        http_filters: filters(),
+        http_filters: filters(from),
         server_name,
         server_header_transformation: transformation.into(),
         use_remote_address: Some(pb::yes(from.use_remote_address)),
@@ -75,17 +75,25 @@ fn routes(from: &RouteSource) -> inner::RouteSpecifier {
 }
 
 /// The filters that per-route settings need in Envoy; ours does their work natively.
-fn filters() -> Vec<hcm::HttpFilter> {
+fn filters(from: &HttpConnection) -> Vec<hcm::HttpFilter> {
     let filter = |name: &str, config: Any| hcm::HttpFilter {
         name: name.to_owned(),
         config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),
         ..hcm::HttpFilter::default()
     };
-    vec![
+    let mut all = Vec::new();
+    if let Some(tokens) = &from.tokens {
+        all.push(filter(name::JWT, pb::pack(&authorization::tokens(tokens))));
+    }
+    all.extend(
+        authorization::http_filters(&from.policies).map(|set| filter(name::HTTP_RBAC, pb::pack(&set))),
+    );
+    all.extend([
         filter(name::FAULT, pb::pack(&pb::fault::HttpFault::default())),
         filter(name::CORS, pb::pack(&pb::cors::Cors::default())),
         filter(name::ROUTER, pb::pack(&pb::router::Router::default())),
-    ]
+    ]);
+    all
 }
 
 fn forward(from: ForwardClientCert) -> inner::ForwardClientCertDetails {

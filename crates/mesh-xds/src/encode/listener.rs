@@ -5,7 +5,7 @@ use mesh_model::listener::{
 };
 
 use super::tls::downstream_socket;
-use super::{http, log};
+use super::{authorization, http, log};
 use crate::pb::{self, core, listener as envoy, name, number, tcp};
 use crate::{Any, METADATA_KEY};
 
@@ -73,7 +73,12 @@ fn metadata<'a>(chains: impl Iterator<Item = &'a FilterChain>) -> Option<core::M
         let ConnectionService::Http(http) = &chain.service else {
             continue;
         };
-        if let RouteSource::ByAuthorityPort { tables, fallback } = &http.routes {
+        if let RouteSource::ByAuthorityPort {
+            tables,
+            fallback,
+            listeners,
+        } = &http.routes
+        {
             let tables = tables
                 .iter()
                 .map(|(port, table)| (port.to_string(), pb::text(table)));
@@ -82,6 +87,10 @@ fn metadata<'a>(chains: impl Iterator<Item = &'a FilterChain>) -> Option<core::M
                 pb::nested([
                     ("tables".to_owned(), pb::nested(tables)),
                     ("fallback".to_owned(), pb::text(fallback)),
+                    (
+                        "listeners".to_owned(),
+                        pb::nested(listeners.iter().map(|(at, name)| (at.clone(), pb::text(name)))),
+                    ),
                 ]),
             ));
         }
@@ -102,14 +111,25 @@ fn chain(from: &FilterChain) -> envoy::FilterChain {
         ConnectionService::Http(http) => (name::HCM, pb::pack(&http::connection_manager(http))),
         ConnectionService::Tcp(tcp) => (name::TCP_PROXY, pb::pack(&tcp_proxy(tcp))),
     };
+    let typed = |name: &str, config: Any| envoy::Filter {
+        name: name.to_owned(),
+        config_type: Some(envoy::filter::ConfigType::TypedConfig(config)),
+    };
+    let (policies, origin) = match &from.service {
+        ConnectionService::Tcp(tcp) => (
+            authorization::network_filters(&tcp.policies)
+                .map(|set| typed(name::TCP_RBAC, pb::pack(&set)))
+                .collect::<Vec<_>>(),
+            tcp.origin.as_ref(),
+        ),
+        ConnectionService::Http(_) => (Vec::new(), None),
+    };
     envoy::FilterChain {
         name: from.name.clone(),
+        metadata: origin.and_then(|origin| pb::metadata([(METADATA_KEY, super::route::origin(origin))])),
         filter_chain_match: chain_match(&from.matches),
         transport_socket: from.tls.as_ref().map(downstream_socket),
-        filters: vec![envoy::Filter {
-            name: filter_name.to_owned(),
-            config_type: Some(envoy::filter::ConfigType::TypedConfig(config)),
-        }],
+        filters: policies.into_iter().chain([typed(filter_name, config)]).collect(),
         ..envoy::FilterChain::default()
     }
 }
@@ -159,6 +179,16 @@ fn tcp_proxy(from: &TcpProxy) -> tcp::TcpProxy {
         stat_prefix: from.stat_prefix.clone(),
         cluster_specifier: Some(cluster_specifier),
         idle_timeout: Some(pb::duration_or_zero(from.idle_timeout)),
+        max_downstream_connection_duration: from.max_duration.map(pb::duration),
+        hash_policy: from
+            .hash_source_ip
+            .then(|| pb::kind::HashPolicy {
+                policy_specifier: Some(pb::kind::hash_policy::PolicySpecifier::SourceIp(
+                    pb::kind::hash_policy::SourceIp {},
+                )),
+            })
+            .into_iter()
+            .collect(),
         access_log: from.access_logs.iter().map(log::access_log).collect(),
         ..tcp::TcpProxy::default()
     }

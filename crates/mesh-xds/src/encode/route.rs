@@ -82,7 +82,7 @@ fn route(from: &Route) -> envoy::Route {
     to
 }
 
-fn origin(from: &RouteOrigin) -> pb::Struct {
+pub(super) fn origin(from: &RouteOrigin) -> pb::Struct {
     pb::structure([
         ("virtual_service".to_owned(), pb::text(&from.virtual_service)),
         ("route".to_owned(), pb::text(&from.route)),
@@ -114,7 +114,7 @@ fn regex(source: &str) -> matcher::RegexMatcher {
     }
 }
 
-fn string_match(from: &StringMatch) -> matcher::StringMatcher {
+pub(super) fn string_match(from: &StringMatch) -> matcher::StringMatcher {
     use matcher::string_matcher::MatchPattern as P;
     let (pattern, ignore_case) = match from {
         StringMatch::Exact(s) => (P::Exact(s.clone()), false),
@@ -132,7 +132,7 @@ fn string_match(from: &StringMatch) -> matcher::StringMatcher {
     }
 }
 
-fn header_match(from: &HeaderMatch) -> envoy::HeaderMatcher {
+pub(super) fn header_match(from: &HeaderMatch) -> envoy::HeaderMatcher {
     use envoy::header_matcher::HeaderMatchSpecifier as S;
     envoy::HeaderMatcher {
         name: from.name.clone(),

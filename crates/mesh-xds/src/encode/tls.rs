@@ -2,6 +2,7 @@
 
 use mesh_model::cluster::{CertificateSource, PeerValidation, RootSource, UpstreamTls};
 use mesh_model::listener::DownstreamTls;
+use mesh_model::secret::Secret;
 
 use crate::pb::core::data_source::Specifier;
 use crate::pb::tls::common_tls_context::{CombinedCertificateValidationContext, ValidationContextType};
@@ -92,6 +93,23 @@ fn certificate(chain: Specifier, key: Specifier) -> tls::TlsCertificate {
         certificate_chain: Some(data(chain)),
         private_key: Some(data(key)),
         ..tls::TlsCertificate::default()
+    }
+}
+
+pub(super) fn secret_message(name: &str, from: &Secret) -> tls::Secret {
+    use tls::secret::Type as T;
+    tls::Secret {
+        name: name.to_owned(),
+        r#type: Some(match from {
+            Secret::Certificate { chain, key } => T::TlsCertificate(certificate(
+                Specifier::InlineString(chain.clone()),
+                Specifier::InlineString(key.clone()),
+            )),
+            Secret::Roots(pem) => T::ValidationContext(tls::CertificateValidationContext {
+                trusted_ca: Some(data(Specifier::InlineString(pem.clone()))),
+                ..tls::CertificateValidationContext::default()
+            }),
+        }),
     }
 }
 

@@ -15,8 +15,10 @@ macro_rules! message {
     };
 }
 
+mod access;
 mod destinations;
 
+use access::{HTTP_RBAC, JWT, TCP_RBAC};
 pub use destinations::{BOOTSTRAP, CLUSTER, ENDPOINTS};
 
 const STATS: &str = "statistics have Istio's names here";
@@ -236,7 +238,7 @@ message!(
 );
 message!(FILTER_CHAIN = "envoy.config.listener.v3.FilterChain" {
     1 filter_chain_match Is(&CHAIN_MATCH); 3 filters Filtered(&NETWORK_FILTERS);
-    5 metadata Ignored("no honoured filter reads it"); 6 transport_socket Is(&SOCKET_TLS_DOWNSTREAM); 7 name Honoured;
+    5 metadata Is(&METADATA); 6 transport_socket Is(&SOCKET_TLS_DOWNSTREAM); 7 name Honoured;
     9 transport_socket_connect_timeout Ignored("handshakes have a fixed limit");
     4 use_proxy_proto OffOnly("the PROXY protocol is not supported yet");
 });
@@ -260,7 +262,7 @@ message!(HTTP_INSPECTOR = "envoy.extensions.filters.listener.http_inspector.v3.H
 static NETWORK_FILTERS: Filters = Filters {
     config: 4,
     disabled: 0,
-    types: &[&HCM, &TCP_PROXY],
+    types: &[&HCM, &TCP_PROXY, &TCP_RBAC],
     native: &[
         (
             "istio.metadata_exchange",
@@ -276,10 +278,11 @@ static NETWORK_FILTERS: Filters = Filters {
 message!(TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" {
     1 stat_prefix Honoured; 2 cluster Honoured; 5 access_log List(&ACCESS_LOG); 7 max_connect_attempts Ignored("one attempt an endpoint");
     8 idle_timeout Honoured; 10 weighted_clusters Is(&TCP_WEIGHTED);
-    11 hash_policy Refused("hashing of TCP connections is not supported");
+    11 hash_policy List(&TCP_HASH); 13 max_downstream_connection_duration Honoured;
     12 tunneling_config Refused("tunnelling is not supported");
     15 access_log_flush_interval Ignored("one line a connection, at its end");
 });
+message!(TCP_HASH = "envoy.type.v3.HashPolicy" { 1 source_ip Honoured; });
 message!(TCP_WEIGHTED = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster" { 1 clusters List(&TCP_WEIGHT); });
 message!(TCP_WEIGHT = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight" {
     1 name Honoured; 2 weight Honoured;
@@ -316,7 +319,7 @@ message!(UPGRADE = "envoy.extensions.filters.network.http_connection_manager.v3.
 static HTTP_FILTERS: Filters = Filters {
     config: 4,
     disabled: 7,
-    types: &[&ROUTER, &HTTP_FAULT, &CORS_FILTER],
+    types: &[&ROUTER, &HTTP_FAULT, &CORS_FILTER, &HTTP_RBAC, &JWT],
     native: &[
         (
             "istio.metadata_exchange",

@@ -35,7 +35,10 @@ pub(super) fn route_match(from: &envoy::RouteMatch, path: &Path<'_>) -> Result<R
     })
 }
 
-fn header_match(from: &envoy::HeaderMatcher, path: &Path<'_>) -> Result<HeaderMatch, Invalid> {
+pub(in crate::decode) fn header_match(
+    from: &envoy::HeaderMatcher,
+    path: &Path<'_>,
+) -> Result<HeaderMatch, Invalid> {
     use envoy::header_matcher::HeaderMatchSpecifier as S;
     let value = |v: StringMatch| HeaderCheck::Value(v);
     let check = match &from.header_match_specifier {
