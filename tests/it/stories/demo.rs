@@ -58,6 +58,14 @@ impl Place {
         self.gateway
     }
 
+    /// Where a flag has put one of the demo's parts.
+    pub(crate) fn address(&self, flag: &str) -> Result<SocketAddr> {
+        let found = self.ports.iter().find(|(name, _)| *name == flag);
+        found
+            .map(|(_, address)| *address)
+            .with_context(|| format!("no {flag}"))
+    }
+
     /// An address of the block that no workload has.
     pub(crate) fn spare(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.block.ip(0, 2), port)

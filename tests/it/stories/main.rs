@@ -8,5 +8,6 @@ mod counts;
 mod demo;
 mod lifecycle;
 mod process;
+mod prometheus;
 mod restart;
 mod truth;
