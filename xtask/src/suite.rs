@@ -151,14 +151,29 @@ fn build() -> Result<Counts> {
     Ok(Counts::single(true))
 }
 
-/// The real Kubernetes API server, by which ours is judged.
+/// The real Kubernetes API server, by which ours is judged, and the real collectors of traces.
 fn cluster() -> Result<Counts> {
-    demo::succeed(&mut judges())?;
+    judges_and_collectors()?;
     Ok(Counts::single(true))
 }
 
+/// Makes all that tests compare with and that no package has.
+pub(crate) fn judges_and_collectors() -> Result<()> {
+    demo::succeed(&mut judges())?;
+    demo::succeed(&mut collectors())
+}
+
+/// Builds Jaeger from its Go module and fetches Zipkin; does nothing when they are there.
+fn collectors() -> Command {
+    let mut command = Command::new("bash");
+    command
+        .arg("tests/collectors/build.sh")
+        .current_dir(root::repository());
+    command
+}
+
 /// Builds etcd, kube-apiserver and kubectl from Go modules; does nothing when they are there.
-pub(crate) fn judges() -> Command {
+fn judges() -> Command {
     let mut command = Command::new("bash");
     command
         .arg("tests/cluster/build.sh")

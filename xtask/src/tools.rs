@@ -58,6 +58,21 @@ pub(crate) const TESTS: &[Tool] = &[
         remedy: "apt-get install chromium",
     },
     Tool {
+        names: &["prometheus"],
+        purpose: "answers every panel of the dashboards",
+        remedy: "apt-get install prometheus",
+    },
+    Tool {
+        names: &["java"],
+        purpose: "runs the Zipkin server (version 17 or newer)",
+        remedy: "apt-get install default-jre-headless",
+    },
+    Tool {
+        names: &["mvn"],
+        purpose: "fetches the Zipkin server",
+        remedy: "apt-get install maven",
+    },
+    Tool {
         names: &["git"],
         purpose: "lists the files that tidy reads",
         remedy: "apt-get install git",

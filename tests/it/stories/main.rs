@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod collectors;
 mod counts;
 mod demo;
 mod lifecycle;
