@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 use mesh_model::edge::{Reporter, RequestProtocol, SeriesKey};
 use mesh_model::flags::ResponseFlags;
 use mesh_model::listener::Direction;
+use mesh_model::record::SpanKind;
 use mesh_model::workload::{ServiceName, UNKNOWN, Workload};
 
 use crate::access_log::Line;
+use crate::codec::fields::{Id, Span};
 use crate::compile::{ClusterEntry, EndpointEntry, RouteEntry};
 use crate::dial::Facts;
 use crate::http::Context;
 use crate::metadata::Peer;
+use crate::record::{Completed, Ended, Texts};
 use crate::stats::{Completion, SlotKey};
+use crate::trace::TraceContext;
 use crate::worker::Heads;
 
 /// A request in progress.
@@ -69,6 +73,10 @@ pub(crate) struct Outcome {
     pub(crate) grpc: bool,
     /// A response head was sent.
     pub(crate) answered: bool,
+    /// Where it stands in its trace; `None` without tracing.
+    pub(crate) trace: Option<TraceContext>,
+    /// What the server calls this operation; lies in the response head.
+    pub(crate) operation: Span,
     /// Nothing is to be recorded.
     forgotten: bool,
 }
@@ -108,13 +116,16 @@ impl Call {
             outcome.details = Cow::Borrowed("downstream_remote_disconnect");
         }
         let duration = ended.saturating_duration_since(self.started);
-        self.count(ended, duration);
+        let slot = self.count(ended, duration);
         if !self.context.http.logs.is_empty() {
             self.log(duration);
         }
+        if self.context.worker.recorder.is_on() {
+            self.keep(&slot, ended, duration);
+        }
     }
 
-    fn count(&self, ended: Instant, duration: Duration) {
+    fn count(&self, ended: Instant, duration: Duration) -> SlotKey {
         let outcome = &self.outcome;
         let inbound = self.context.direction() == Direction::Inbound;
         let mutual_tls = if inbound {
@@ -151,6 +162,64 @@ impl Call {
             response_bytes: outcome.response_bytes,
         };
         self.context.worker.stats.record(&done, || self.series(&slot));
+        slot
+    }
+
+    /// Hands the request over to the recorder.
+    fn keep(&mut self, slot: &SlotKey, at: Instant, duration: Duration) {
+        let context = Rc::clone(&self.context);
+        let worker = &context.worker;
+        let ended = Ended {
+            kind: match context.direction() {
+                Direction::Inbound => SpanKind::Server,
+                Direction::Outbound | Direction::Unspecified => SpanKind::Client,
+            },
+            started: self.started,
+            at,
+            duration,
+            route: self.outcome.route.clone(),
+            cluster: self.outcome.cluster.clone(),
+            endpoint: self.outcome.endpoint.clone(),
+            peer: self.outcome.peer.clone(),
+            remote: context.downstream.remote,
+            status: self.outcome.status,
+            grpc_status: self.outcome.grpc_status,
+            flags: self.outcome.flags,
+            details: std::mem::take(&mut self.outcome.details),
+            protocol: self.heads.request.version.as_str(),
+            https: self.heads.request.https,
+            attempts: self.outcome.attempts,
+            request_bytes: self.outcome.request_bytes,
+            response_bytes: self.outcome.response_bytes,
+            max_path_tag: context.http.config.tracing.as_ref().map_or(MAX_PATH_TAG, |tracing| {
+                usize::try_from(tracing.max_path_tag).unwrap_or(MAX_PATH_TAG)
+            }),
+        };
+        let request = &self.heads.request;
+        let [original, agent, id] =
+            request
+                .fields
+                .find([Id::EnvoyOriginalPath, Id::UserAgent, Id::RequestId]);
+        let completed = Completed {
+            ended,
+            texts: Texts {
+                method: request.method_bytes(),
+                authority: request.authority_bytes(),
+                path: original.unwrap_or_else(|| request.target_bytes()),
+                user_agent: agent.unwrap_or_default(),
+                request_id: id.unwrap_or_default(),
+                operation: self.heads.response.fields.bytes(self.outcome.operation),
+            },
+            trace: self.outcome.trace,
+            error: slot.is_error(),
+        };
+        worker.recorder.record(
+            completed,
+            || worker.random(),
+            |at| worker.wall(at),
+            || self.series(slot),
+            || request.fields.iter(),
+        );
     }
 
     /// The labels of a slot; runs at its first sight only.
@@ -259,6 +328,9 @@ impl Call {
         }
     }
 }
+
+/// Longest path in a tag where tracing says nothing (Envoy's).
+const MAX_PATH_TAG: usize = 256;
 
 /// Destination service of a cluster: as configured, else the cluster's own name (never what a client said).
 #[must_use]

@@ -35,6 +35,7 @@ pub mod metadata;
 mod wire;
 
 mod access_log;
+pub mod record;
 pub mod stats;
 
 pub mod admin;

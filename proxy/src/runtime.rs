@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::access_log::LogSinks;
 use crate::compile::{Compiled, EndpointEntry, ListenerEntry, compile};
+use crate::record::Records;
 use crate::secure::TlsContexts;
 use crate::stats::Registry;
 use crate::worker::{self, Desired, Drain, Worker};
@@ -125,6 +126,7 @@ struct Shared {
     config: RuntimeConfig,
     workers: usize,
     registry: Registry,
+    records: Records,
     logs: LogSinks,
     desired: watch::Sender<Desired>,
     /// The one owner of configuration: whoever holds it may change what is desired.
@@ -143,14 +145,15 @@ impl Runtime {
             given => given,
         };
         let (desired, _) = watch::channel(Desired::default());
-        let registry = Registry::default();
+        let (registry, records) = (Registry::default(), Records::default());
         let node = Arc::new(config.node.clone());
         let mut threads = Vec::with_capacity(workers + 1);
         for index in 0..workers {
             let (node, tls) = (Arc::clone(&node), Arc::clone(&config.tls));
-            let (registry, wanted) = (registry.clone(), desired.subscribe());
+            let (registry, records) = (registry.clone(), records.clone());
+            let wanted = desired.subscribe();
             threads.push(spawn(format!("worker-{index}"), move || async move {
-                worker::run(Worker::new(index, node, tls, registry), wanted).await;
+                worker::run(Worker::new(index, node, tls, registry, records, workers), wanted).await;
             })?);
         }
         let wanted = desired.subscribe();
@@ -159,6 +162,7 @@ impl Runtime {
             config,
             workers,
             registry,
+            records,
             logs: LogSinks::default(),
             desired,
             compiled: Mutex::new(None),
@@ -207,6 +211,12 @@ impl Runtime {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.0.registry
+    }
+
+    /// Kept requests and spans.
+    #[must_use]
+    pub fn records(&self) -> &Records {
+        &self.0.records
     }
 
     /// Access log lines that were dropped because a writer did not keep up.

@@ -192,6 +192,10 @@ pub(crate) fn response(
             call.outcome.peer = Some(call.context.worker.peers.borrow_mut().find(principal, metadata));
         }
     }
+    if outbound && call.outcome.trace.is_some() {
+        // The span of the caller is named as the server names it.
+        call.outcome.operation = fields.span(Id::EnvoyDecoratorOperation);
+    }
     fields.retain_ids(|id| {
         !matches!(
             id,

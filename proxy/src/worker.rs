@@ -17,6 +17,7 @@ use crate::codec::head::{Request, Response};
 use crate::compile::{ClusterEntry, Compiled, EndpointEntry};
 use crate::dial::Pools;
 use crate::metadata::Peers;
+use crate::record::{Recorder, Records};
 use crate::runtime::Node;
 use crate::secure::TlsContexts;
 use crate::stats::{Registry, WordHasher, WorkerStats};
@@ -66,6 +67,8 @@ pub(crate) struct Worker {
     pub(crate) metadata: Vec<u8>,
     /// Counters.
     pub(crate) stats: WorkerStats,
+    /// Single requests.
+    pub(crate) recorder: Rc<Recorder>,
     /// Upstream connections.
     pub(crate) pools: Pools,
     /// Access log lines.
@@ -151,6 +154,8 @@ impl Worker {
         node: Arc<Node>,
         tls: Arc<dyn TlsContexts>,
         registry: Registry,
+        records: Records,
+        workers: usize,
     ) -> Rc<Self> {
         let metadata = if node.peer_metadata.is_empty() {
             Vec::new()
@@ -159,6 +164,7 @@ impl Worker {
         };
         Rc::new(Self {
             index,
+            recorder: Rc::new(Recorder::new(records, Arc::clone(&node), workers)),
             node,
             tls,
             metadata,
@@ -284,6 +290,7 @@ impl Worker {
                     compiled: Arc::clone(compiled),
                 }));
                 self.pools.retain(compiled);
+                self.recorder.forget_routes();
                 self.dynamic.borrow_mut().clear();
             }
         }
@@ -319,6 +326,7 @@ impl Worker {
             connection.wake();
         }
         self.pools.sweep(now);
+        self.recorder.sweep(now);
         self.logs.flush();
         crate::wire::trim_spare();
     }
@@ -341,6 +349,10 @@ pub(crate) async fn run(worker: Rc<Worker>, mut desired: watch::Receiver<Desired
             }
         }
     });
+    let answerer = tokio::task::spawn_local({
+        let (worker, recorder) = (Rc::clone(&worker), Rc::clone(&worker.recorder));
+        recorder.follow(move |at| worker.wall(at))
+    });
     let mut listeners = crate::accept::Listeners::default();
     loop {
         let now = desired.borrow_and_update().clone();
@@ -357,6 +369,7 @@ pub(crate) async fn run(worker: Rc<Worker>, mut desired: watch::Receiver<Desired
     }
     publisher.abort();
     sweeper.abort();
+    answerer.abort();
     worker.stats.publish();
     worker.logs.flush();
 }

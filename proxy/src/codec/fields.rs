@@ -72,14 +72,15 @@ ids! {
     6: { Server = "server", Expect = "expect", Cookie = "cookie", Origin = "origin", }
     7: { Upgrade = "upgrade", Trailer = "trailer", }
     8: { Location = "location", }
-    10: { Connection = "connection", KeepAlive = "keep-alive", UserAgent = "user-agent", TraceState = "tracestate", }
-    11: { TraceParent = "traceparent", GrpcStatus = "grpc-status", }
-    12: { B3TraceId = "x-b3-traceid", ContentType = "content-type", RequestId = "x-request-id", }
+    10: { Connection = "connection", KeepAlive = "keep-alive", UserAgent = "user-agent", TraceState = "tracestate", B3Flags = "x-b3-flags", }
+    11: { TraceParent = "traceparent", GrpcStatus = "grpc-status", B3SpanId = "x-b3-spanid", }
+    12: { B3TraceId = "x-b3-traceid", ContentType = "content-type", RequestId = "x-request-id", B3Sampled = "x-b3-sampled", }
     14: { ContentLength = "content-length", }
     15: { ForwardedFor = "x-forwarded-for", }
     16: { ProxyConnection = "proxy-connection", ForwardedHost = "x-forwarded-host", }
-    17: { TransferEncoding = "transfer-encoding", ForwardedProto = "x-forwarded-proto", }
+    17: { TransferEncoding = "transfer-encoding", ForwardedProto = "x-forwarded-proto", ClientTraceId = "x-client-trace-id", B3ParentSpanId = "x-b3-parentspanid", }
     18: { EnvoyOverloaded = "x-envoy-overloaded", }
+    19: { EnvoyForceTrace = "x-envoy-force-trace", }
     21: { EnvoyPeerMetadata = "x-envoy-peer-metadata", EnvoyOriginalPath = "x-envoy-original-path", EnvoyOriginalHost = "x-envoy-original-host", EnvoyAttemptCount = "x-envoy-attempt-count", }
     23: { ForwardedClientCert = "x-forwarded-client-cert", }
     24: { EnvoyPeerMetadataId = "x-envoy-peer-metadata-id", EnvoyExternalAddress = "x-envoy-external-address", }
@@ -205,6 +206,16 @@ impl Fields {
             .map(|field| self.bytes(field.value))
     }
 
+    /// Where the first value of a known field lies; it stays there when the field is removed.
+    #[must_use]
+    pub fn span(&self, id: Id) -> Span {
+        self.list
+            .iter()
+            .find(|field| field.id == id)
+            .map(|field| field.value)
+            .unwrap_or_default()
+    }
+
     /// First value by lower-case name.
     #[must_use]
     pub fn get_named(&self, name: &[u8]) -> Option<&[u8]> {
@@ -220,6 +231,36 @@ impl Fields {
             .iter()
             .filter(move |field| self.bytes(field.name) == name)
             .map(|field| self.bytes(field.value))
+    }
+
+    /// Overwrites the first value of a known field where it lies if the new one is as long, else [`Fields::set`]s it.
+    pub fn overwrite(&mut self, id: Id, value: &[u8]) {
+        let known = self.list.iter().find(|field| field.id == id);
+        let place = known.filter(|field| field.value.len() == value.len()).map(|field| {
+            let start = field.value.start as usize;
+            start..start + value.len()
+        });
+        match place.and_then(|place| self.arena.get_mut(place)) {
+            Some(place) => place.copy_from_slice(value),
+            None => self.set(id, value),
+        }
+    }
+
+    /// Which of these known fields are there, in one pass.
+    #[must_use]
+    pub fn find<const N: usize>(&self, ids: [Id; N]) -> [Option<&[u8]>; N] {
+        let mut found = [None; N];
+        for field in &self.list {
+            if field.id == Id::Other {
+                continue;
+            }
+            if let Some(slot) = ids.iter().position(|id| *id == field.id).and_then(|at| found.get_mut(at))
+                && slot.is_none()
+            {
+                *slot = Some(self.bytes(field.value));
+            }
+        }
+        found
     }
 
     /// Whether a known field is there.

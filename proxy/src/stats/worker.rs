@@ -40,6 +40,19 @@ pub struct SlotKey {
     pub mutual_tls: bool,
 }
 
+impl SlotKey {
+    /// As [`SeriesKey::is_error`].
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        match self.protocol {
+            RequestProtocol::Tcp => self.flags != 0,
+            RequestProtocol::Http | RequestProtocol::Grpc => {
+                self.code == 0 || self.code >= 500 || self.grpc > 1
+            }
+        }
+    }
+}
+
 /// Facts of one completed request.
 #[derive(Debug, Clone, Copy)]
 pub struct Completion {
