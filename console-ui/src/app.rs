@@ -17,9 +17,12 @@ use crate::address::Address;
 use crate::api;
 use crate::chart::Marks;
 use crate::config::{EditorPage, ListPage, NewPage};
+use crate::gallery::GalleryPage;
 use crate::graph::GraphPage;
 use crate::help::HelpDialog;
+use crate::history::HistoryPage;
 use crate::mesh::MeshPage;
+use crate::overview::OverviewPage;
 use crate::palette::PaletteDialog;
 use crate::parts::{empty, icon};
 use crate::text::{Language, t};
@@ -165,7 +168,10 @@ fn Shell() -> impl IntoView {
 fn Pages() -> impl IntoView {
     view! {
         <Routes fallback=|| empty("circle-help", t().not_found.to_owned(), t().not_found_hint.to_owned())>
-            <Route path=path!("/") view=|| view! { <Redirect path="/graph"/> }/>
+            <Route path=path!("/") view=|| view! { <Redirect path="/overview"/> }/>
+            <Route path=path!("/overview") view=OverviewPage/>
+            <Route path=path!("/gallery") view=GalleryPage/>
+            <Route path=path!("/history") view=HistoryPage/>
             <Route path=path!("/graph") view=GraphPage/>
             <Route path=path!("/config") view=ListPage/>
             <Route path=path!("/config/new") view=NewPage/>

@@ -14,6 +14,6 @@ pub mod from_metrics;
 
 pub use data::{Data, Form, Line, Tone, Unit};
 pub use heat::{Brush, HeatChart};
-pub use marks::Marks;
+pub use marks::{Marks, follow_marks};
 pub use plot::Chart;
 pub use spark::sparkline;

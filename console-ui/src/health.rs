@@ -69,6 +69,18 @@ impl Health {
     }
 }
 
+impl From<mesh_api::inventory::Health> for Health {
+    fn from(judged: mesh_api::inventory::Health) -> Self {
+        use mesh_api::inventory::Health as Judged;
+        match judged {
+            Judged::Unknown => Self::Unknown,
+            Judged::Ok => Self::Ok,
+            Judged::Warn => Self::Warn,
+            Judged::Fail => Self::Fail,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Health;

@@ -15,16 +15,22 @@ mod chart;
 mod clock;
 mod config;
 mod format;
+mod gallery;
 mod graph;
+mod grid;
 mod health;
 mod help;
+mod history;
 mod load;
 mod mesh;
+mod overview;
 mod palette;
 mod parts;
+mod requests;
 mod text;
 mod theme;
 mod time;
+mod traces;
 
 fn main() {
     console_error_panic_hook::set_once();

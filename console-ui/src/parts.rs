@@ -109,3 +109,29 @@ pub fn copy(label: &'static str, text: Callback<(), String>) -> impl IntoView {
         </button>
     }
 }
+
+/// A titled box; `link` leads on from its head.
+pub fn card(title: &'static str, link: Option<AnyView>, body: impl IntoView) -> impl IntoView {
+    view! {
+        <section class="card-box" aria-label=title>
+            <header><h2>{title}</h2><div class="spacer"></div>{link}</header>
+            {body}
+        </section>
+    }
+}
+
+/// A figure with its name, and what stands small beside or below it.
+pub fn figure(
+    label: &'static str,
+    value: String,
+    class: &'static str,
+    detail: impl IntoView,
+) -> impl IntoView {
+    view! {
+        <div class="figure">
+            <span class="label">{label}</span>
+            <span class=format!("value {class}")>{value}</span>
+            {detail}
+        </div>
+    }
+}

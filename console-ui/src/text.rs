@@ -5,9 +5,12 @@
 //! `text/zh/AREA.rs`. The compiler names what a language lacks.
 
 pub mod graph;
+pub mod grid;
 pub mod help;
 pub mod history;
 pub mod overview;
+pub mod requests;
+pub mod traces;
 
 mod en;
 mod zh;
@@ -283,6 +286,9 @@ pub struct Catalogue {
     pub of_limit: fn(&str) -> String,
     pub no_proxies: &'static str,
     pub no_proxies_hint: &'static str,
+
+    pub save_anyway: &'static str,
+    pub save_despite: fn(&str) -> String,
 
     pub overview: &'static str,
     pub requests_page: &'static str,

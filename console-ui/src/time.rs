@@ -3,8 +3,8 @@
 mod bar;
 mod range;
 
-pub use bar::TimeBar;
-pub use range::{Bound, Range};
+pub use bar::{TimeBar, close_outside};
+pub use range::{Bound, Range, length};
 
 use std::time::Duration;
 
@@ -116,6 +116,11 @@ impl Time {
         self.range.get().seconds(clock::now())
     }
 
+    /// Length of a chart's point, seconds: some hundred points, each a whole number of recorded windows. Tracked.
+    pub fn step(self) -> u32 {
+        step_of(self.seconds())
+    }
+
     /// Shows this interval: what a drag over a chart does.
     pub fn select(self, from_ms: f64, to_ms: f64) {
         // Shorter than a second is a slip of the pointer.
@@ -172,7 +177,39 @@ impl Time {
     }
 }
 
+/// Lengths of points, seconds.
+const STEPS: &[u32] = &[
+    10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21_600, 43_200, 86_400,
+];
+/// More points than this are narrower than a pixel or two.
+const POINTS_MOST: f64 = 130.0;
+
+fn step_of(seconds: f64) -> u32 {
+    let fits = |step: &&u32| seconds / f64::from(**step) <= POINTS_MOST;
+    STEPS.iter().find(fits).copied().unwrap_or(86_400)
+}
+
 /// Often enough that a chart moves by about a pixel or two.
 fn refresh_every(seconds: f64) -> Duration {
     Duration::from_secs_f64((seconds / 60.0).clamp(2.0, 60.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charts_have_some_hundred_points_at_most() {
+        for (seconds, step) in [
+            (60.0, 10),
+            (1300.0, 10),
+            (3600.0, 30),
+            (86_400.0, 1200),
+            (7_776_000.0, 86_400),
+        ] {
+            assert_eq!(step_of(seconds), step, "{seconds}");
+        }
+        assert_eq!(refresh_every(60.0), Duration::from_secs(2));
+        assert_eq!(refresh_every(86_400.0), Duration::from_secs(60));
+    }
 }

@@ -89,6 +89,21 @@ impl Topology {
     }
 }
 
+impl Topology {
+    /// With the names of another time.
+    pub fn extend(&mut self, other: Self) {
+        self.nodes.extend(other.nodes);
+        self.edges.extend(other.edges);
+    }
+
+    /// With nodes that may have no edge.
+    pub fn add(&mut self, nodes: Vec<mesh_api::graph::Node>) {
+        for node in nodes {
+            self.nodes.entry(node.id).or_insert(node.namespace);
+        }
+    }
+}
+
 /// Lays a topology out. The same topology gives the same layout.
 pub fn lay_out(topology: &Topology, arrange: &dyn Arrange) -> Layout {
     let groups = groups(topology);

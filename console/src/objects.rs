@@ -32,7 +32,7 @@ pub async fn save(
     name: &ObjectName,
     request: SaveRequest,
 ) -> Result<Response, Failure> {
-    let (kind, mut object) = match checked(console, &request.yaml, Some(name)).await {
+    let (kind, mut object) = match checked(console, &request, Some(name)).await {
         Ok(checked) => checked,
         Err(problems) => return Ok(unprocessable(problems, name)),
     };
@@ -59,7 +59,7 @@ pub async fn create(
     identity: &Identity,
     request: SaveRequest,
 ) -> Result<Response, Failure> {
-    let (kind, mut object) = match checked(console, &request.yaml, None).await {
+    let (kind, mut object) = match checked(console, &request, None).await {
         Ok(checked) => checked,
         Err(problems) => return Ok(unprocessable(problems, &ObjectName::default())),
     };
@@ -131,9 +131,10 @@ async fn write(
 /// Text to object, or every problem with it: syntax, name, kind, and the control plane's analysis.
 async fn checked(
     console: &Console,
-    text: &str,
+    request: &SaveRequest,
     name: Option<&ObjectName>,
 ) -> Result<(&'static Kind, Value), Vec<Problem>> {
+    let text = request.yaml.as_str();
     let mut object = yaml::parse(text).map_err(|problem| vec![problem])?;
     yaml::strip(&mut object);
     if let (Some(name), Some(metadata)) = (name, object.get_mut("metadata").and_then(Value::as_object_mut)) {
@@ -192,6 +193,8 @@ async fn checked(
     }
     if problems.is_empty() {
         problems = analysis(console, text).await;
+        // The API server refuses what breaks the schema, and nothing else.
+        problems.retain(|problem| !request.despite || problem.code == SCHEMA);
     }
     if problems.is_empty() {
         Ok((kind, object))
@@ -199,6 +202,9 @@ async fn checked(
         Err(placed(problems, text))
     }
 }
+
+/// Code of a problem with the shape of an object.
+const SCHEMA: &str = "IST0106";
 
 /// Errors that the control plane sees. Without it the API server's own validation still stands between a mistake
 /// and the mesh, and a repair must stay possible; so that its absence does not refuse the save.

@@ -79,6 +79,15 @@ const SCOPE: &[(&str, &str)] = &[
     ("to", "RFC 3339 or now"),
     ("namespaces", "comma-separated; absent: all"),
 ];
+const LAYOUT: &[(&str, &str)] = &[
+    ("type", "workload, app, versionedApp or service"),
+    ("from", "RFC 3339 or now-5m"),
+    ("to", "RFC 3339 or now"),
+    ("namespaces", "comma-separated; absent: all"),
+    ("idle", "true: also what has no traffic"),
+    ("beforeFrom", "start of another time whose nodes get places too"),
+    ("beforeTo", "its end"),
+];
 const STREAM: &[(&str, &str)] = &[
     ("type", "workload, app, versionedApp or service"),
     ("namespaces", "comma-separated; absent: all"),
@@ -312,7 +321,7 @@ pub static TABLE: &[Route] = &[
         A::Layout,
         "Where the graph's nodes stand",
     )
-    .query(SCOPE)
+    .query(LAYOUT)
     .answers("Layout"),
     ask("/api/series", Read, "One edge over time")
         .query(SERIES)

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use mesh_api::config::ObjectName;
 use mesh_api::error::ApiError;
-use mesh_api::graph::Graph;
+use mesh_api::graph::{Graph, GraphType, Node};
+use mesh_api::idle;
 use mesh_api::session::{Session, SignIn};
 use tokio_stream::StreamExt;
 
@@ -369,21 +370,66 @@ fn passed(response: http::Response<Body>) -> Response {
     passed
 }
 
+/// Places for the interval's graph; with `idle` also for what has no traffic, with `beforeFrom` and `beforeTo` also
+/// for what was there at another time.
 async fn layout(console: &Console, uri: &Uri) -> Result<Response, Failure> {
     let query = uri.query().unwrap_or_default();
-    let graph: Graph = console
+    let mut topology = Topology::of(&graph(console, query).await?);
+    let value = |name: &str| parameter(uri, name).unwrap_or_default();
+    let (kind, namespaces) = (value("type"), value("namespaces"));
+    if let (Some(from), Some(to)) = (parameter(uri, "beforeFrom"), parameter(uri, "beforeTo")) {
+        let before = encoded(&[
+            ("type", &kind),
+            ("namespaces", &namespaces),
+            ("from", &from),
+            ("to", &to),
+        ]);
+        topology.extend(Topology::of(&graph(console, &before).await?));
+    }
+    if value("idle") == "true" {
+        let scope = encoded(&[
+            ("namespaces", &namespaces),
+            ("from", &value("from")),
+            ("to", &value("to")),
+        ]);
+        topology.add(whole_mesh(console, graph_type(&kind), &scope).await?);
+    }
+    let scope = format!("{kind}|{namespaces}");
+    let layout = console.layouts.layout(&scope, topology, &Dagre, Instant::now());
+    Ok(Json(layout).into_response())
+}
+
+async fn graph(console: &Console, query: &str) -> Result<Graph, Failure> {
+    console
         .controlplane
         .ask(Method::GET, &format!("/api/graph?{query}"), None)
-        .await?;
-    let scope = format!(
-        "{}|{}",
-        parameter(uri, "type").unwrap_or_default(),
-        parameter(uri, "namespaces").unwrap_or_default()
-    );
-    let layout = console
-        .layouts
-        .layout(&scope, Topology::of(&graph), &Dagre, Instant::now());
-    Ok(Json(layout).into_response())
+        .await
+}
+
+/// Everything that is in the mesh.
+async fn whole_mesh(console: &Console, kind: GraphType, scope: &str) -> Result<Vec<Node>, Failure> {
+    let path = format!("{}?{scope}", idle::path(kind));
+    let ask = &console.controlplane;
+    Ok(match kind {
+        GraphType::Workload | GraphType::VersionedApp => {
+            idle::of_workloads(&ask.ask(Method::GET, &path, None).await?, kind)
+        }
+        GraphType::App => idle::of_apps(&ask.ask(Method::GET, &path, None).await?),
+        GraphType::Service => idle::of_services(&ask.ask(Method::GET, &path, None).await?),
+    })
+}
+
+fn graph_type(name: &str) -> GraphType {
+    match name {
+        "app" => GraphType::App,
+        "versionedApp" => GraphType::VersionedApp,
+        "service" => GraphType::Service,
+        _ => GraphType::Workload,
+    }
+}
+
+fn encoded(pairs: &[(&str, &str)]) -> String {
+    serde_urlencoded::to_string(pairs).unwrap_or_default()
 }
 
 fn path_and_query(request: &Request) -> String {

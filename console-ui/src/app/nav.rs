@@ -51,7 +51,7 @@ pub const PAGES: &[Page] = &[
     page("/apps", "package", 'a', true, || t().apps),
     page("/namespaces", "component", 'n', true, || t().namespaces),
     page("/config", "file-cog", 'c', false, || t().config),
-    page("/history", "history", 'h', true, || t().changes),
+    page("/history", "history", 'h', false, || t().changes),
     page("/mesh", "boxes", 'm', false, || t().mesh),
 ];
 

@@ -8,13 +8,14 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_router::hooks::use_params_map;
 use mesh_api::config::{
-    AnalyzeAnswer, AnalyzeRequest, ObjectName, ObjectSource, Problem, SaveConflict, SaveRequest, Severity,
+    AnalyzeAnswer, AnalyzeRequest, ObjectName, ObjectSource, Problem, SaveConflict, Severity,
 };
 
 use super::island::{Diff, Editor};
 use super::problems::problem_row;
 use super::progress::Effects;
 use super::review::Conflict;
+use super::save::{Outcome, Verdict, page_of, path_of, save, verdict};
 use crate::address::{Step, address};
 use crate::api::{self, Failure};
 use crate::app::Who;
@@ -74,10 +75,6 @@ pub fn EditorPage() -> impl IntoView {
 #[component]
 pub fn NewPage() -> impl IntoView {
     view! { <Desk source=ObjectSource { yaml: TEMPLATE.to_owned(), ..ObjectSource::default() }/> }
-}
-
-fn path_of(name: &ObjectName) -> String {
-    format!("/api/objects/{}/{}/{}", name.kind, name.namespace, name.name)
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -159,9 +156,8 @@ impl Session {
         })
     }
 
-    fn broken(self) -> bool {
-        self.problems
-            .with(|problems| problems.iter().any(|problem| problem.severity == Severity::Error))
+    fn verdict(self) -> Verdict {
+        self.problems.with(|problems| verdict(problems))
     }
 
     /// The control plane judges what stands there, a moment after the last key.
@@ -219,34 +215,50 @@ impl Session {
 
     fn save(self) {
         let base = self.base.get_untracked();
-        let body = SaveRequest {
-            yaml: self.text.get_untracked(),
-            resource_version: base.resource_version.clone(),
-            dry_run: false,
-        };
+        let despite = untrack(|| self.verdict()) == Verdict::Doubtful;
+        if despite && !self.sure() {
+            return;
+        }
+        let yaml = self.text.get_untracked();
         let address = address();
         self.saving.set(true);
         self.failure.set(None);
         spawn_local(async move {
-            let new = base.resource_version.is_empty();
-            let answer = if new {
-                api::send::<_, ObjectSource>(Method::POST, "/api/objects", &body).await
-            } else {
-                api::send::<_, ObjectSource>(Method::PUT, &path_of(&base.object), &body).await
-            };
+            let outcome = save(&base, yaml, despite).await;
             self.saving.try_set(false);
-            match answer {
-                Ok(source) if new => {
-                    let name = source.object;
-                    address.go(
-                        &format!("/config/{}/{}/{}", name.kind, name.namespace, name.name),
-                        Step::Replace,
-                    );
+            match outcome {
+                Outcome::Saved(source) if base.resource_version.is_empty() => {
+                    address.go(&page_of(&source.object), Step::Replace);
                 }
-                Ok(source) => self.accept(source),
-                Err(failure) => self.refuse(failure),
+                Outcome::Saved(source) => self.accept(source),
+                Outcome::Conflict(conflict) => self.mode.set(Mode::Conflicting(conflict)),
+                Outcome::Invalid(problems, failure) => {
+                    self.mode.set(Mode::Editing);
+                    self.show(problems);
+                    self.failure.set(Some(Failure {
+                        message: t().invalid.to_owned(),
+                        ..failure
+                    }));
+                }
+                Outcome::Failed(failure) => self.failure.set(Some(failure)),
             }
         });
+    }
+
+    /// Asks once more: the API server would take it, but it will not do what it says.
+    fn sure(self) -> bool {
+        let messages = self.problems.with_untracked(|problems| {
+            let errors = problems
+                .iter()
+                .filter(|problem| problem.severity == Severity::Error);
+            errors
+                .map(|problem| format!("· {}", problem.message))
+                .collect::<Vec<_>>()
+                .join("\n")
+        });
+        window()
+            .confirm_with_message(&(t().save_despite)(&messages))
+            .unwrap_or(false)
     }
 
     fn accept(self, source: ObjectSource) {
@@ -255,25 +267,6 @@ impl Session {
         self.base.set(source.clone());
         self.saved.set(Some(source));
         self.mode.set(Mode::Editing);
-    }
-
-    fn refuse(self, failure: Failure) {
-        if failure.status == 409
-            && let Ok(conflict) = serde_json::from_str::<SaveConflict>(&failure.body)
-        {
-            self.mode.set(Mode::Conflicting(conflict));
-        } else if failure.status == 422
-            && let Ok(answer) = serde_json::from_str::<AnalyzeAnswer>(&failure.body)
-        {
-            self.mode.set(Mode::Editing);
-            self.show(answer.problems);
-            self.failure.set(Some(Failure {
-                message: t().invalid.to_owned(),
-                ..failure
-            }));
-        } else {
-            self.failure.set(Some(failure));
-        }
     }
 
     /// After a conflict: their version is the base; ours is kept on top, or dropped.
@@ -372,12 +365,13 @@ fn head(session: Session) -> impl IntoView {
             {move || match session.mode.get() {
                 Mode::Editing => view! {
                     <Show when=exists>
+                        <a class="button" href=move || history_of(&name())>{icon("history")}{t().changes}</a>
                         <button class="button danger" disabled=move || !who.may_edit() on:click=move |_| session.delete()>{icon("trash-2")}{t().delete}</button>
                     </Show>
                     <button
                         class="button primary"
                         data-review=""
-                        disabled=move || !who.may_edit() || !session.changed() || session.broken()
+                        disabled=move || !who.may_edit() || !session.changed() || session.verdict() == Verdict::Refused
                         title=move || if session.changed() { "" } else { t().unchanged }
                         on:click=move |_| session.mode.set(Mode::Reviewing)
                     >
@@ -386,12 +380,22 @@ fn head(session: Session) -> impl IntoView {
                 }.into_any(),
                 Mode::Reviewing => view! {
                     <button class="button" on:click=move |_| session.mode.set(Mode::Editing)>{icon("arrow-left")}{t().back_to_edit}</button>
-                    <button class="button primary" data-save="" disabled=move || session.saving.get() on:click=move |_| session.save()>{icon("save")}{t().save}</button>
+                    <button class="button primary" data-save="" disabled=move || session.saving.get() on:click=move |_| session.save()>
+                        {icon("save")}{move || if session.verdict() == Verdict::Doubtful { t().save_anyway } else { t().save }}
+                    </button>
                 }.into_any(),
                 Mode::Conflicting(_) => ().into_any(),
             }}
         </div>
     }
+}
+
+/// The changes of one object.
+fn history_of(name: &ObjectName) -> String {
+    format!(
+        "/history?kind={}&namespace={}&name={}",
+        name.kind, name.namespace, name.name
+    )
 }
 
 fn side(session: Session) -> impl IntoView {

@@ -24,6 +24,11 @@ pub fn severity_class(severity: Severity) -> &'static str {
     }
 }
 
+/// Class and icon of a severity.
+pub fn severity_face(severity: Severity) -> (&'static str, &'static str) {
+    (severity_class(severity), severity_icon(severity))
+}
+
 fn row_class(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "problem error",

@@ -75,9 +75,18 @@ fn CardView(
         }) {
             class.push_str(" dim");
         }
-        if card.with(|card| card.as_ref().is_some_and(|card| card.kind == NodeKind::Unknown)) {
-            class.push_str(" ghost");
-        }
+        card.with(|card| {
+            if let Some(card) = card {
+                let marks = [
+                    (card.kind == NodeKind::Unknown, " ghost"),
+                    (card.idle, " idle"),
+                    (card.found, " found"),
+                ];
+                for (_, mark) in marks.into_iter().filter(|(holds, _)| *holds) {
+                    class.push_str(mark);
+                }
+            }
+        });
         class
     };
     let transform = move || {

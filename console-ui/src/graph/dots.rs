@@ -111,16 +111,17 @@ mod tests {
     use super::*;
 
     fn line(requests: u64, errors: u64) -> Line {
-        Line {
-            source: "a".into(),
-            target: "b".into(),
-            curve: Curve::through(&[(0.0, 0.0), (90_000.0, 0.0)]),
-            edges: Vec::new(),
+        let edge = mesh_api::graph::Edge {
             requests,
             errors,
-            mutual_tls: true,
-            p95_ms: None,
-        }
+            ..Default::default()
+        };
+        Line::new(
+            "a".into(),
+            "b".into(),
+            Curve::through(&[(0.0, 0.0), (90_000.0, 0.0)]),
+            vec![edge],
+        )
     }
 
     fn after(seconds: u32, lines: &[Line]) -> Vec<Dot> {

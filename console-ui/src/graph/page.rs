@@ -4,13 +4,17 @@ use leptos::prelude::*;
 
 use super::choice::{Choice, Selection};
 use super::feed::Feed;
+use super::language::parse;
 use super::panel::Panel;
+use super::playback::PlaybackBar;
 use super::scene::Scene;
 use super::stage::GraphStage;
 use super::table::EdgeTable;
 use super::toolbar::Toolbar;
+use super::tools::Tools;
 use crate::address::{Step, address};
 use crate::parts::{empty, failed, icon, sized_icon};
+use crate::text::graph::words;
 use crate::text::t;
 use crate::time::time;
 
@@ -21,12 +25,21 @@ pub fn GraphPage() -> impl IntoView {
     let (choice, time) = (Choice::new(address), time());
     let feed = Feed::follow(choice);
     let scene = Memo::new(move |_| {
-        feed.graph.with(|graph| {
+        let drawn = feed.whole.with(|graph| {
             feed.layout.with(|layout| match (graph, layout) {
                 (Some(graph), Some(layout)) => Scene::new(graph, layout, feed.kind.get()),
                 _ => Scene::default(),
             })
-        })
+        });
+        let drawn = feed.before.with(|before| match before {
+            Some(before) => drawn.compared_with(before),
+            None => drawn,
+        });
+        // A condition with a mistake finds and hides nothing; the field says what is wrong.
+        let condition = |text: Memo<String>| text.with(|text| parse(text).ok().flatten());
+        drawn
+            .reduced(condition(choice.hide).as_ref(), choice.isolation.get().as_ref())
+            .marked(condition(choice.find).as_ref())
     });
     let select = Callback::new(move |selection: Option<Selection>| {
         let text = selection.map(|selection| selection.to_text());
@@ -35,9 +48,11 @@ pub fn GraphPage() -> impl IntoView {
         }
     });
     let state = Memo::new(move |_| {
-        let arrived = feed
-            .graph
-            .with(|graph| graph.as_ref().map(|graph| graph.edges.is_empty()));
+        let arrived = feed.whole.with(|graph| {
+            graph
+                .as_ref()
+                .map(|graph| graph.edges.is_empty() && graph.nodes.is_empty())
+        });
         match (
             feed.failure.with(Option::is_some),
             arrived,
@@ -46,12 +61,14 @@ pub fn GraphPage() -> impl IntoView {
             (true, None, _) => Shown::Failed,
             (_, Some(true), _) => Shown::Quiet,
             (_, Some(false), false) => Shown::Traffic,
+            (_, Some(false), true) if scene.with(|scene| scene.hidden != (0, 0)) => Shown::Hidden,
             _ => Shown::Waiting,
         }
     });
     view! {
         <h1 class="visually-hidden">{t().graph}</h1>
         <Toolbar choice feed/>
+        <Tools choice feed scene/>
         <Show when=move || feed.lost.get() && time.live.get()>
             <div class="banner" role="status">{icon("unplug")}{t().lost}<span class="detail">{t().lost_detail}</span></div>
         </Show>
@@ -62,6 +79,7 @@ pub fn GraphPage() -> impl IntoView {
             {move || match state.get() {
                 Shown::Waiting => view! { <div class="empty" role="status">{sized_icon("loader-circle", "icon spin")}<p>{t().waiting}</p></div> }.into_any(),
                 Shown::Quiet => empty("network", t().no_traffic.to_owned(), t().no_traffic_hint.to_owned()).into_any(),
+                Shown::Hidden => empty("eye-off", words().nothing_left.to_owned(), words().nothing_left_hint.to_owned()).into_any(),
                 Shown::Failed => feed.failure.get().map(|failure| failed(t().graph_failed, failure, move || feed.retry())).into_any(),
                 Shown::Traffic => view! {
                     {move || if choice.table.get() {
@@ -73,6 +91,7 @@ pub fn GraphPage() -> impl IntoView {
                 }.into_any(),
             }}
         </div>
+        <Show when=move || choice.moment.get().is_some()><PlaybackBar choice/></Show>
     }
 }
 
@@ -80,6 +99,7 @@ pub fn GraphPage() -> impl IntoView {
 enum Shown {
     Waiting,
     Quiet,
+    Hidden,
     Failed,
     Traffic,
 }

@@ -2,9 +2,10 @@
 //! where an element per edge does not.
 
 use mesh_api::layout::NamespaceBox;
-use wasm_bindgen::JsCast;
+use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement};
 
+use super::change::Turn;
 use super::choice::Label;
 use super::dots::Dots;
 use super::scene::{Line, Scene};
@@ -25,13 +26,26 @@ pub struct Palette {
     warn: String,
     fail: String,
     idle: String,
-    frame: String,
-    frame_line: String,
-    frame_text: String,
-    label: String,
-    label_text: String,
+    more: String,
+    fewer: String,
+    /// Of namespaces' boxes.
+    pub frame: String,
+    /// Of their border, and of labels' and nodes'.
+    pub frame_line: String,
+    /// Of quiet text.
+    pub frame_text: String,
+    /// Of labels' ground.
+    pub label: String,
+    /// Of labels' text.
+    pub label_text: String,
     accent: String,
     grid: String,
+    /// Of the page.
+    pub ground: String,
+    /// Of nodes.
+    pub card: String,
+    /// Of names.
+    pub text: String,
 }
 
 impl Palette {
@@ -61,10 +75,30 @@ impl Palette {
             label_text: colour("--paint-label-text"),
             accent: colour("--paint-accent"),
             grid: colour("--paint-grid"),
+            more: colour("--paint-more"),
+            fewer: colour("--paint-fewer"),
+            ground: colour("--paint-ground"),
+            card: colour("--paint-card"),
+            text: colour("--paint-text"),
         }
     }
 
-    fn of(&self, health: Health) -> &str {
+    /// Of an edge: its change when two times are compared, else its health; TCP has none.
+    pub fn of_line(&self, line: &Line) -> &str {
+        match line.change.as_ref().map(|change| change.turn) {
+            Some(Turn::New) => &self.accent,
+            Some(Turn::Gone | Turn::Same) => &self.idle,
+            Some(Turn::Worse) => &self.fail,
+            Some(Turn::Better) => &self.ok,
+            Some(Turn::More) => &self.more,
+            Some(Turn::Fewer) => &self.fewer,
+            None if line.tcp && line.errors == 0 => &self.accent,
+            None => self.of(line.health()),
+        }
+    }
+
+    /// Of a verdict.
+    pub fn of(&self, health: Health) -> &str {
         match health {
             Health::Unknown => &self.idle,
             Health::Ok => &self.ok,
@@ -199,9 +233,9 @@ impl Painter {
         let (hovered, selected) = (key(picture.hovered), key(picture.selected));
         let related = (picture.related)(line);
         let health = line.health();
-        let width = width(line, picture.scene.seconds);
+        let width = width_of(line, picture.scene.seconds);
         context.set_global_alpha(if related || hovered { 1.0 } else { DIMMED });
-        if hovered || selected {
+        if hovered || selected || line.found {
             context.set_stroke_style_str(&picture.palette.accent);
             context.set_line_width(width + 6.0);
             context.set_global_alpha(0.28);
@@ -209,15 +243,35 @@ impl Painter {
             context.stroke();
             context.set_global_alpha(1.0);
         }
-        let colour = picture.palette.of(health);
+        let colour = picture.palette.of_line(line);
         context.set_stroke_style_str(colour);
         context.set_line_width(width);
         context.set_line_cap("round");
         context.set_global_alpha(context.global_alpha() * if health == Health::Ok { 0.62 } else { 0.85 });
+        self.dash(
+            if line.tcp
+                || line
+                    .change
+                    .as_ref()
+                    .is_some_and(|change| change.turn == Turn::Gone)
+            {
+                &[7.0, 6.0]
+            } else {
+                &[]
+            },
+        );
         self.trace(line, 7.0);
         context.stroke();
+        self.dash(&[]);
         context.set_global_alpha(if related || hovered { 1.0 } else { DIMMED });
         self.arrow(line, colour, width);
+    }
+
+    fn dash(&self, lengths: &[f64]) {
+        let list: js_sys::Array = lengths.iter().map(|length| JsValue::from_f64(*length)).collect();
+        if self.context.set_line_dash(&list).is_err() {
+            leptos::logging::warn!("the canvas draws no dashes");
+        }
     }
 
     /// The line, without its last pixels: the arrow stands there.
@@ -263,7 +317,11 @@ impl Painter {
         let context = &self.context;
         context.set_global_alpha(if (picture.related)(line) { 1.0 } else { DIMMED });
         let end = line.curve.length() - 8.0;
-        context.set_fill_style_str(picture.palette.of(line.health().min(Health::Ok)));
+        context.set_fill_style_str(if line.tcp {
+            &picture.palette.accent
+        } else {
+            picture.palette.of(line.health().min(Health::Ok))
+        });
         let dots = picture.dots.of(line);
         for dot in dots.iter().filter(|dot| !dot.error && dot.way < end) {
             let (x, y) = line.curve.at(dot.way);
@@ -286,7 +344,10 @@ impl Painter {
     }
 
     fn label(&self, line: &Line, picture: &Picture<'_>) {
-        let text = label(line, picture.scene.seconds, picture.label);
+        let mut text = label(line, picture.scene.seconds, picture.label);
+        if line.gap {
+            text.push_str(" ⚠");
+        }
         if text.is_empty() && !line.mutual_tls {
             return;
         }
@@ -353,7 +414,16 @@ impl Painter {
 
 /// What stands on an edge.
 pub fn label(line: &Line, seconds: f64, label: Label) -> String {
+    if let Some(change) = &line.change {
+        return change.label(line, seconds, label);
+    }
     match label {
+        Label::Rate if line.tcp => {
+            format!(
+                "{}/s",
+                format::byte_size(format::number(line.bytes) / seconds.max(1.0))
+            )
+        }
         Label::Rate => format!("{}/s", format::rate(line.requests, seconds)),
         Label::Errors => format::percent(line.errors, line.requests),
         Label::P95 => format::millis(line.p95_ms),
@@ -362,7 +432,7 @@ pub fn label(line: &Line, seconds: f64, label: Label) -> String {
 }
 
 /// Wider with traffic, by its order of magnitude.
-fn width(line: &Line, seconds: f64) -> f64 {
+pub fn width_of(line: &Line, seconds: f64) -> f64 {
     let rate = if seconds > 0.0 {
         format::number(line.requests) / seconds
     } else {

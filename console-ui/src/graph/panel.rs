@@ -7,16 +7,21 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use mesh_api::graph::{Edge, RouteCount, Series};
 use mesh_api::layout::LOCAL_ANSWERS;
+use mesh_api::metrics::Metrics;
 
 use super::choice::{Choice, Selection, type_name};
+use super::links::{self, Filter};
 use super::scene::{Card, Line, Scene};
-use super::spark::spark;
+use crate::address::{Step, address};
 use crate::api;
-use crate::clock::ticker;
+use crate::chart::{Chart, Data, Form, Line as DataLine, Tone, Unit, from_metrics};
+use crate::clock::{self, ticker};
 use crate::format;
 use crate::health::Health;
+use crate::load::load;
 use crate::parts::{health_badge, icon, sized_icon};
-use crate::text::t;
+use crate::text::graph::words;
+use crate::text::{overview, t};
 use crate::time::time;
 
 /// The chart moves on this often.
@@ -30,7 +35,7 @@ pub fn Panel(scene: Memo<Scene>, choice: Choice, select: Select) -> impl IntoVie
     move || match choice.selection.get()? {
         Selection::Node(id) => scene
             .with(|scene| scene.card(&id).is_some())
-            .then(|| view! { <NodePanel id scene select/> }.into_any()),
+            .then(|| view! { <NodePanel id scene choice select/> }.into_any()),
         Selection::Edge(source, target) => {
             let known = scene.with(|scene| scene.line(&source, &target).is_some());
             known.then(|| view! { <EdgePanel source target scene choice select/> }.into_any())
@@ -54,6 +59,16 @@ fn EdgePanel(
     let series = series(choice, source.clone(), target.clone());
     let (source_id, target_id) = (source.clone(), target.clone());
     let seconds = move || scene.with(|scene| scene.seconds);
+    let filter = Memo::new(move |_| {
+        let services = line.with(|line| {
+            let edges = line.iter().flat_map(|line| &line.edges);
+            let mut services: Vec<String> = edges.map(|edge| edge.service.clone()).collect();
+            services.sort();
+            services.dedup();
+            services
+        });
+        links::edge(choice.kind.get(), &source, &target, &services)
+    });
     view! {
         <aside class="panel" aria-label=(t().edge_label)(&source_name, &target_name) data-panel="edge">
             <header>
@@ -66,22 +81,76 @@ fn EdgePanel(
                     {close(select)}
                 </div>
                 {move || line.get().map(|line| summary(&line, seconds()))}
+                <div class="actions">{ways(filter, None)}</div>
             </header>
+            {move || line.with(|line| line.as_ref().is_some_and(|line| line.gap)).then(|| view! {
+                <div class="banner" role="note" data-gap="">{icon("triangle-alert")}{words().gap_edge}</div>
+            })}
             {move || line.get().map(|line| figures(&line, seconds()))}
             <section>
-                <h3>{t().over_time}</h3>
-                {move || match series.get() {
-                    Some(series) => spark(&series).into_any(),
-                    None => view! { <p class="kind">{t().waiting}</p> }.into_any(),
-                }}
+                <Chart title=t().over_time data=Signal::derive(move || series.with(|series| series.as_ref().map(drawn))) named=true/>
             </section>
-            {move || line.get().map(|line| details(&line.edges))}
+            {move || line.get().map(|line| details(&line.edges, filter))}
         </aside>
     }
 }
 
+/// Requests, traces and the page behind a selection.
+fn ways(filter: Memo<Filter>, page: Option<Memo<Option<String>>>) -> impl IntoView {
+    let time = time();
+    let requests = move || time.link(&links::path("/requests", &filter.get(), api::encode));
+    let traces = move || {
+        // Traces know workloads and applications only.
+        let known = filter.with(|filter| {
+            let end = filter.iter().find_map(|(name, value)| match *name {
+                "workload" | "app" => Some((*name, value.clone())),
+                "destination" if value != "unknown" => Some(("workload", value.clone())),
+                _ => None,
+            });
+            end.into_iter().collect::<Vec<_>>()
+        });
+        time.link(&links::path("/traces", &known, api::encode))
+    };
+    let page = move || {
+        let path = page.and_then(|page| page.get())?;
+        Some(
+            view! { <a class="button" href=move || time.link(&path) data-details="">{icon("arrow-up-right")}{words().see_details}</a> },
+        )
+    };
+    view! {
+        <a class="button" href=requests data-requests="">{icon("activity")}{words().see_requests}</a>
+        <a class="button" href=traces>{icon("waypoints")}{words().see_traces}</a>
+        {page}
+    }
+}
+
+/// Requests and errors a second.
+fn drawn(series: &Series) -> Data {
+    let step = format::number(series.step_seconds).max(1.0);
+    let line = |name: &str, tone, value: fn(&mesh_api::graph::Point) -> u64| DataLine {
+        name: name.to_owned(),
+        tone,
+        values: series
+            .points
+            .iter()
+            .map(|point| Some(format::number(value(point)) / step))
+            .collect(),
+    };
+    Data {
+        from_ms: format::number(series.points.first().map_or(0, |point| point.at)) * 1000.0,
+        step_ms: step * 1000.0,
+        lines: vec![
+            line(t().requests, Tone::Series(0), |point| point.requests),
+            line(t().errors, Tone::Fail, |point| point.errors),
+        ],
+        form: Form::Areas,
+        unit: Unit::Rate,
+    }
+    .closed(clock::now())
+}
+
 #[component]
-fn NodePanel(id: String, scene: Memo<Scene>, select: Select) -> impl IntoView {
+fn NodePanel(id: String, scene: Memo<Scene>, choice: Choice, select: Select) -> impl IntoView {
     let key = StoredValue::new(id);
     let card = Memo::new(move |_| scene.with(|scene| key.with_value(|id| scene.card(id).cloned())));
     let name = move || card.with(|card| card.as_ref().map(full_name));
@@ -96,6 +165,8 @@ fn NodePanel(id: String, scene: Memo<Scene>, select: Select) -> impl IntoView {
         lines.into_iter().flat_map(|line| line.edges).collect::<Vec<_>>()
     });
     let seconds = move || scene.with(|scene| scene.seconds);
+    let filter = Memo::new(move |_| key.with_value(|id| links::node(choice.kind.get(), id)));
+    let page = Memo::new(move |_| key.with_value(|id| links::page(choice.kind.get(), id)));
     view! {
         <aside class="panel" aria-label=name data-panel="node">
             <header>
@@ -110,8 +181,11 @@ fn NodePanel(id: String, scene: Memo<Scene>, select: Select) -> impl IntoView {
                         {(!card.namespace.is_empty()).then(|| view! { <span class="chip">{card.namespace.clone()}</span> })}
                     </div>
                 })}
+                <div class="actions">{ways(filter, Some(page))}</div>
+                {isolate(key)}
             </header>
             {move || sum(&edges.get()).map(|line| figures(&line, seconds()))}
+            <NodeCharts key choice/>
             <section>
                 <h3>{t().inbound}</h3>
                 {move || calls(&incoming.get(), scene, select, true)}
@@ -120,9 +194,66 @@ fn NodePanel(id: String, scene: Memo<Scene>, select: Select) -> impl IntoView {
                 <h3>{t().outbound}</h3>
                 {move || calls(&outgoing.get(), scene, select, false)}
             </section>
-            {move || details(&edges.get())}
+            {move || details(&edges.get(), filter)}
         </aside>
     }
+}
+
+/// Only this node's callers, or what it calls, or both.
+fn isolate(key: StoredValue<String>) -> impl IntoView {
+    let address = address();
+    let button = |symbol: &'static str, name: &'static str, direction: Option<&'static str>| {
+        let press = move |_| {
+            let changes = [
+                ("iso", Some(key.get_value())),
+                ("dir", direction.map(str::to_owned)),
+                ("at", None),
+            ];
+            address.write(&changes, Step::New);
+        };
+        view! { <button class="button quiet" data-isolate=direction.unwrap_or("both") on:click=press>{icon(symbol)}{name}</button> }
+    };
+    view! {
+        <div class="actions" role="group" aria-label=words().isolate>
+            {button("arrow-left", words().upstream, Some("up"))}
+            {button("target", words().isolate, None)}
+            {button("arrow-right", words().downstream, Some("down"))}
+        </div>
+    }
+}
+
+/// Requests and durations of a node over time.
+#[component]
+fn NodeCharts(key: StoredValue<String>, choice: Choice) -> impl IntoView {
+    let time = time();
+    let local = key.with_value(|id| id == LOCAL_ANSWERS);
+    let metrics = load::<Metrics>(move || {
+        let direction = key.with_value(|id| if id == "unknown" { "outbound" } else { "inbound" });
+        (!local).then(|| {
+            format!(
+                "/api/metrics?type={}&subject={}&direction={direction}&quantiles=0.5,0.95,0.99&step={}&{}",
+                type_name(choice.kind.get()),
+                key.with_value(|id| api::encode(id)),
+                time.step(),
+                time.query()
+            )
+        })
+    });
+    let data = move |draw: fn(&Metrics, f64) -> Data| {
+        Signal::derive(move || {
+            metrics
+                .value
+                .with(|metrics| metrics.as_ref().map(|metrics| draw(metrics, clock::now())))
+        })
+    };
+    (!local).then(|| {
+        view! {
+            <section data-node-charts="">
+                <Chart title=t().over_time data=data(from_metrics::rates)/>
+                <Chart title=overview::words().latency data=data(from_metrics::durations)/>
+            </section>
+        }
+    })
 }
 
 fn neighbours(scene: Memo<Scene>, key: StoredValue<String>, incoming: bool) -> Vec<Line> {
@@ -186,6 +317,9 @@ fn figures(line: &Line, seconds: f64) -> impl IntoView + use<> {
         (sent + edge.request_bytes, received + edge.response_bytes)
     });
     let attempts: u64 = line.edges.iter().map(|edge| edge.attempts).sum();
+    if line.tcp {
+        return connections(line, seconds, sent, received).into_any();
+    }
     let plain = |label: &'static str, value: String| {
         view! { <div class="figure"><span class="value">{value}</span><span class="label">{label}</span></div> }
     };
@@ -206,10 +340,34 @@ fn figures(line: &Line, seconds: f64) -> impl IntoView + use<> {
             </div>
         </section>
     }
+    .into_any()
+}
+
+/// TCP has bytes and connections.
+fn connections(line: &Line, seconds: f64, sent: u64, received: u64) -> impl IntoView + use<> {
+    let each = |bytes: u64| {
+        format!(
+            "{}/s",
+            format::byte_size(format::number(bytes) / seconds.max(1.0))
+        )
+    };
+    let figure = |label: &'static str, value: String| {
+        view! { <div class="figure"><span class="value">{value}</span><span class="label">{label}</span></div> }
+    };
+    view! {
+        <section data-tcp="">
+            <div class="figures">
+                {figure(words().connections, format::count(line.requests))}
+                {figure(words().sent, each(sent))}
+                {figure(words().received, each(received))}
+                {figure(t().errors, format::count(line.errors))}
+            </div>
+        </section>
+    }
 }
 
 /// Codes, flags, routes of some edges together.
-fn details(edges: &[Edge]) -> impl IntoView + use<> {
+fn details(edges: &[Edge], filter: Memo<Filter>) -> impl IntoView + use<> {
     let mut codes: BTreeMap<String, u64> = BTreeMap::new();
     let mut flags: BTreeMap<String, u64> = BTreeMap::new();
     let mut routes: BTreeMap<(String, String, String), (u64, u64)> = BTreeMap::new();
@@ -243,32 +401,49 @@ fn details(edges: &[Edge]) -> impl IntoView + use<> {
         <section data-codes="">
             <h3>{t().codes}</h3>
             {code_bar(&codes, total)}
-            <ul class="pairs">{codes.into_iter().map(|(code, count)| pair(code_chip(&code), count, total)).collect_view()}</ul>
+            <ul class="pairs">{codes.into_iter().map(|(code, count)| pair(code_chip(&code), count, total, filter, vec![("code", code.clone())])).collect_view()}</ul>
         </section>
         <section data-flags="">
             <h3>{t().flags}</h3>
             {no_flags}
             <ul class="pairs">
-                {flags.into_iter().map(|(flag, count)| pair(view! { <span class="chip warn mono">{flag}</span> }.into_any(), count, total)).collect_view()}
+                {flags.into_iter().map(|(flag, count)| pair(view! { <span class="chip warn mono">{flag.clone()}</span> }.into_any(), count, total, filter, vec![("flags", flag)])).collect_view()}
             </ul>
         </section>
         <section data-routes="">
             <h3>{t().routes}</h3>
             <ul class="pairs">
-                {routes.into_iter().map(|((service, route, name), (requests, errors))| pair(route_name(&service, &route, &name, Health::of(requests, errors)), requests, total)).collect_view()}
+                {routes.into_iter().map(|((service, route, name), (requests, errors))| pair(route_name(&service, &route, &name, Health::of(requests, errors)), requests, total, filter, route_filter(service, route, name))).collect_view()}
             </ul>
         </section>
     }
 }
 
-fn pair(key: AnyView, count: u64, total: u64) -> impl IntoView {
+/// A value with its count; the count leads to the requests behind it.
+fn pair(key: AnyView, count: u64, total: u64, filter: Memo<Filter>, more: Filter) -> impl IntoView {
+    let time = time();
+    let href = move || {
+        let mut all = filter.get();
+        all.extend(more.iter().cloned());
+        time.link(&links::path("/requests", &all, api::encode))
+    };
     view! {
         <li>
             <span class="key">{key}</span>
-            <span class="count">{format::count(count)}</span>
+            <a class="count" href=href title=words().see_requests>{format::count(count)}</a>
             <span class="share">{format::percent(count, total)}</span>
         </li>
     }
+}
+
+/// Generated defaults have no VirtualService.
+fn route_filter(virtual_service: String, route: String, name: String) -> Filter {
+    let pairs = [
+        ("virtualService", virtual_service),
+        ("route", route),
+        ("match", name),
+    ];
+    pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
 fn code_chip(code: &str) -> AnyView {
@@ -347,16 +522,18 @@ fn calls(lines: &[Line], scene: Memo<Scene>, select: Select, incoming: bool) -> 
 
 /// Some edges as one line, for the figures.
 fn sum(edges: &[Edge]) -> Option<Line> {
-    let requests: u64 = edges.iter().map(|edge| edge.requests).sum();
-    (!edges.is_empty()).then(|| Line {
-        source: String::new(),
-        target: String::new(),
-        curve: super::curve::Curve::default(),
-        requests,
-        errors: edges.iter().map(|edge| edge.errors).sum(),
-        mutual_tls: edges.iter().map(|edge| edge.mutual_tls).sum::<u64>() == requests,
-        p95_ms: None,
-        edges: edges.to_vec(),
+    (!edges.is_empty()).then(|| {
+        let mut line = Line::new(
+            String::new(),
+            String::new(),
+            super::curve::Curve::default(),
+            edges.to_vec(),
+        );
+        // Percentiles do not add up.
+        if edges.len() > 1 {
+            line.p95_ms = None;
+        }
+        line
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mesh_api::graph::{Edge, Graph, GraphType, Node, NodeKind};
 use mesh_api::layout::{LOCAL_ANSWERS, Layout, NamespaceBox};
 
+use super::change::Change;
 use super::curve::Curve;
 use crate::health::Health;
 use crate::text::t;
@@ -22,6 +23,10 @@ pub struct Scene {
     pub size: (f64, f64),
     /// Length of the interval.
     pub seconds: f64,
+    /// What hiding and isolating have left out: nodes, edges.
+    pub hidden: (usize, usize),
+    /// Whether colours show the change against another time.
+    pub compared: bool,
 }
 
 /// A node.
@@ -43,8 +48,14 @@ pub struct Card {
     pub version: String,
     /// Namespace.
     pub namespace: String,
+    /// Application.
+    pub app: String,
     /// What it is.
     pub kind: NodeKind,
+    /// Nothing calls it, and it calls nothing.
+    pub idle: bool,
+    /// Found by the reader's condition.
+    pub found: bool,
     /// Requests that it received (for an outside caller: sent).
     pub requests: u64,
     /// Errors among them.
@@ -70,6 +81,16 @@ pub struct Line {
     pub mutual_tls: bool,
     /// The highest of its edges: percentiles do not add up.
     pub p95_ms: Option<f64>,
+    /// Bytes in both directions.
+    pub bytes: u64,
+    /// Every edge is TCP: bytes are its measure, and it has no health.
+    pub tcp: bool,
+    /// A reporting proxy died: counts may be missing.
+    pub gap: bool,
+    /// Found by the reader's condition.
+    pub found: bool,
+    /// Against another time.
+    pub change: Option<Change>,
 }
 
 impl Card {
@@ -104,6 +125,27 @@ impl Card {
 }
 
 impl Line {
+    /// All edges between two places.
+    pub fn new(source: String, target: String, curve: Curve, edges: Vec<Edge>) -> Self {
+        let sum = |value: fn(&Edge) -> u64| edges.iter().map(value).sum::<u64>();
+        let requests = sum(|edge| edge.requests);
+        Self {
+            source,
+            target,
+            curve,
+            requests,
+            errors: sum(|edge| edge.errors),
+            mutual_tls: requests > 0 && sum(|edge| edge.mutual_tls) == requests,
+            p95_ms: edges.iter().filter_map(|edge| edge.p95_ms).max_by(f64::total_cmp),
+            bytes: sum(|edge| edge.request_bytes.saturating_add(edge.response_bytes)),
+            tcp: !edges.is_empty() && edges.iter().all(|edge| edge.protocol == "tcp"),
+            gap: edges.iter().any(|edge| edge.gap),
+            found: false,
+            change: None,
+            edges,
+        }
+    }
+
     /// Verdict.
     pub fn health(&self) -> Health {
         Health::of(self.requests, self.errors)
@@ -139,6 +181,7 @@ impl Scene {
                 _ => continue,
             };
             let (requests, errors) = received(&lines, id);
+            let idle = !lines.iter().any(|line| line.source == *id || line.target == *id);
             cards.push(Card {
                 id: (*id).to_owned(),
                 x: place.x,
@@ -152,7 +195,10 @@ impl Scene {
                     String::new()
                 },
                 namespace: node.namespace.clone(),
+                app: node.app.clone(),
                 kind: node.kind,
+                idle,
+                found: false,
                 requests,
                 errors,
             });
@@ -174,7 +220,34 @@ impl Scene {
             lines,
             size: (layout.width, layout.height),
             seconds: graph.seconds,
+            ..Self::default()
         }
+    }
+
+    /// The part of the picture that is not empty: left, top, width, height.
+    pub fn bounds(&self) -> (f64, f64, f64, f64) {
+        let corners = self
+            .cards
+            .iter()
+            .map(|card| {
+                let (half_width, half_height) = (card.width / 2.0, card.height / 2.0);
+                (
+                    card.x - half_width,
+                    card.y - half_height,
+                    card.x + half_width,
+                    card.y + half_height,
+                )
+            })
+            .chain(
+                self.boxes
+                    .iter()
+                    .map(|frame| (frame.x, frame.y, frame.x + frame.width, frame.y + frame.height)),
+            );
+        let all = corners.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1), a.2.max(b.2), a.3.max(b.3)));
+        all.map_or(
+            (0.0, 0.0, self.size.0, self.size.1),
+            |(left, top, right, bottom)| (left, top, right - left, bottom - top),
+        )
     }
 
     /// A node.
@@ -260,17 +333,12 @@ fn lines(graph: &Graph, layout: &Layout) -> Vec<Line> {
     }
     let ways = layout.edges.iter().filter_map(|path| {
         let edges = edges.get(&(path.source.as_str(), path.target.as_str()))?;
-        let requests: u64 = edges.iter().map(|edge| edge.requests).sum();
-        Some(Line {
-            source: path.source.clone(),
-            target: path.target.clone(),
-            curve: Curve::through(&path.points),
-            requests,
-            errors: edges.iter().map(|edge| edge.errors).sum(),
-            mutual_tls: requests > 0 && edges.iter().map(|edge| edge.mutual_tls).sum::<u64>() == requests,
-            p95_ms: edges.iter().filter_map(|edge| edge.p95_ms).max_by(f64::total_cmp),
-            edges: edges.iter().map(|edge| (*edge).clone()).collect(),
-        })
+        Some(Line::new(
+            path.source.clone(),
+            path.target.clone(),
+            Curve::through(&path.points),
+            edges.iter().map(|edge| (*edge).clone()).collect(),
+        ))
     });
     ways.collect()
 }

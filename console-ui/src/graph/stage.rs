@@ -120,7 +120,7 @@ pub fn GraphStage(scene: Memo<Scene>, choice: Choice, select: Callback<Option<Se
         >
             <canvas node_ref=canvas aria-hidden="true"></canvas>
             <Cards scene viewport=stage.viewport selection=choice.selection related events/>
-            {legend()}
+            {move || legend(stage.scene.with(|scene| scene.compared))}
             {controls(stage)}
         </div>
     }
@@ -151,9 +151,9 @@ impl Stage {
                 }
                 backstage.dirty = true;
             });
-            let picture = self.scene.with(|scene| scene.size);
+            let picture = self.scene.with(Scene::bounds);
             if !self.touched.get() {
-                self.viewport.set(Viewport::fit(picture, (width, height)));
+                self.viewport.set(Viewport::fit_part(picture, (width, height)));
             }
         });
     }
@@ -187,7 +187,7 @@ impl Stage {
         });
         // Another scope is another picture: it is fitted again.
         Effect::new(move |before: Option<String>| {
-            let scope = self.choice.scope();
+            let scope = format!("{}{:?}", self.choice.scope(), self.choice.isolation.get());
             if before.is_some_and(|before| before != scope) {
                 self.touched.set(false);
             }
@@ -348,8 +348,8 @@ impl Stage {
 
     fn fit(self) {
         self.touched.set(false);
-        self.viewport.set(Viewport::fit(
-            self.scene.with_untracked(|scene| scene.size),
+        self.viewport.set(Viewport::fit_part(
+            self.scene.with_untracked(Scene::bounds),
             self.size.get_untracked(),
         ));
     }
@@ -492,8 +492,10 @@ fn controls(stage: Stage) -> impl IntoView {
     }
 }
 
-fn legend() -> impl IntoView {
+fn legend(compared: bool) -> impl IntoView {
+    use super::change::Turn;
     use crate::health::Health;
+    use crate::text::graph::words;
     let healths = [Health::Ok, Health::Warn, Health::Fail, Health::Unknown];
     let rows = healths.map(|health| {
         view! {
@@ -502,10 +504,18 @@ fn legend() -> impl IntoView {
         }
     });
     view! {
-        <details class="legend" on:pointerdown=|event| event.stop_propagation() on:keydown=|event| event.stop_propagation()>
+        <details class="legend" open=compared on:pointerdown=|event| event.stop_propagation() on:keydown=|event| event.stop_propagation()>
             <summary>{sized_icon("circle-help", "icon small")}{t().legend}</summary>
             <dl>
-                {rows.into_iter().collect_view()}
+                {(!compared).then(|| rows.into_iter().collect_view())}
+                {compared.then(|| Turn::ALL.map(|turn| view! {
+                    <dt><span class=format!("turn {}", turn.class())></span></dt>
+                    <dd>{turn.word()}</dd>
+                }).into_iter().collect_view())}
+                <dt><svg class="sample" viewBox="0 0 28 14" aria-hidden="true"><path class="dashed" d="M0 7H28"></path></svg></dt>
+                <dd>{words().legend_tcp}</dd>
+                <dt>"⚠"</dt>
+                <dd>{words().legend_gap}</dd>
                 <dt>{sized_icon("lock", "icon small")}</dt>
                 <dd>{t().legend_mtls}</dd>
                 <dt class="health ok"><svg class="icon small" aria-hidden="true"><circle cx="7" cy="7" r="3.2" fill="currentColor" stroke="none"></circle></svg></dt>

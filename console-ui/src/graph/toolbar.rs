@@ -1,12 +1,15 @@
 //! Scope, labels, picture or table.
 
+use leptos::html;
 use leptos::prelude::*;
 
 use super::choice::{Choice, Label, label_name, type_name, type_words};
 use super::feed::Feed;
 use crate::address::{Step, address};
-use crate::parts::segmented;
+use crate::parts::{segmented, sized_icon};
+use crate::text::graph::words;
 use crate::text::t;
+use crate::time::close_outside;
 
 /// The bar above the picture.
 #[component]
@@ -27,24 +30,7 @@ pub fn Toolbar(choice: Choice, feed: Feed) -> impl IntoView {
                 move || choice.kind.get(),
                 move |kind| address.write(&[("type", Some(type_name(kind).to_owned())), ("sel", None), ("at", None)], Step::New),
             )}
-            <select
-                class="select"
-                aria-label=t().namespaces
-                on:change=move |event| {
-                    let name = event_target_value(&event);
-                    address.write(&[("namespaces", (!name.is_empty()).then_some(name)), ("sel", None), ("at", None)], Step::New);
-                }
-            >
-                <option value="" selected=move || choice.namespaces.with(Vec::is_empty)>{t().all_namespaces}</option>
-                {move || {
-                    namespaces.get().into_iter().map(|name| {
-                        let value = name.clone();
-                        let chosen = name.clone();
-                        let selected = move || choice.namespaces.with(|names| names.join(",") == chosen);
-                        view! { <option value=value selected=selected>{name}</option> }
-                    }).collect_view()
-                }}
-            </select>
+            <Namespaces choice namespaces/>
             <span class="rule"></span>
             {segmented(
                 t().labels,
@@ -80,4 +66,46 @@ fn known_namespaces(choice: Choice, feed: Feed) -> Memo<Vec<String>> {
         names.dedup();
         names
     })
+}
+
+/// Which namespaces: none chosen is all.
+#[component]
+fn Namespaces(choice: Choice, namespaces: Memo<Vec<String>>) -> impl IntoView {
+    let address = address();
+    let menu = NodeRef::<html::Details>::new();
+    close_outside(menu);
+    let face = move || {
+        choice.namespaces.with(|names| match names.as_slice() {
+            [] => t().all_namespaces.to_owned(),
+            [name] => name.clone(),
+            names => (words().namespaces_chosen)(&names.len().to_string()),
+        })
+    };
+    let write = move |names: Vec<String>| {
+        let text = (!names.is_empty()).then(|| names.join(","));
+        address.write(&[("namespaces", text), ("sel", None), ("at", None)], Step::New);
+    };
+    let all = move || choice.namespaces.with(Vec::is_empty);
+    view! {
+        <details class="chooser" node_ref=menu data-namespace-menu="">
+            <summary class="button" aria-label=t().namespaces>{sized_icon("component", "icon small")}<span>{face}</span>{sized_icon("chevron-down", "icon small")}</summary>
+            <div class="popover start namespace-list" role="group" aria-label=words().choose_namespaces>
+                <label><input type="checkbox" prop:checked=all on:change=move |_| write(Vec::new())/>{t().all_namespaces}</label>
+                {move || namespaces.get().into_iter().map(|name| {
+                    let (own, shown) = (name.clone(), name.clone());
+                    let chosen = move || choice.namespaces.with(|names| names.contains(&own));
+                    let toggle = move |_| {
+                        let mut names = choice.namespaces.get_untracked();
+                        if let Some(at) = names.iter().position(|known| *known == name) {
+                            names.remove(at);
+                        } else {
+                            names.push(name.clone());
+                        }
+                        write(names);
+                    };
+                    view! { <label><input type="checkbox" prop:checked=chosen on:change=toggle/>{shown}</label> }
+                }).collect_view()}
+            </div>
+        </details>
+    }
 }

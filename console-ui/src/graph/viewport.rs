@@ -49,6 +49,12 @@ impl Viewport {
         }
     }
 
+    /// A part of the picture (left, top, width, height) in the middle of the window.
+    pub fn fit_part(part: (f64, f64, f64, f64), window: (f64, f64)) -> Self {
+        let view = Self::fit((part.2, part.3), window);
+        view.moved(-part.0 * view.zoom, -part.1 * view.zoom)
+    }
+
     /// Scaled by a factor; what is under `(x, y)` on the screen stays there.
     #[must_use]
     pub fn scaled(self, factor: f64, x: f64, y: f64) -> Self {

@@ -21,9 +21,11 @@ pub fn csv(columns: &[Column], shown: &[usize], rows: &[Row]) -> String {
     let mut text = head.collect::<Vec<_>>().join(",");
     text.push_str("\r\n");
     for row in rows {
-        let cells = places
-            .iter()
-            .map(|at| row.cells.get(*at).map_or_else(String::new, |cell| field(&cell.text)));
+        let cells = places.iter().map(|at| {
+            row.cells
+                .get(*at)
+                .map_or_else(String::new, |cell| field(&cell.text))
+        });
         text.push_str(&cells.collect::<Vec<_>>().join(","));
         text.push_str("\r\n");
     }

@@ -21,11 +21,7 @@ pub fn parse(text: &str, columns: &[Column]) -> Vec<(usize, bool)> {
 fn text(order: &[(usize, bool)], columns: &[Column]) -> String {
     let word = |(at, falling): &(usize, bool)| {
         let id = columns.get(*at)?.id;
-        Some(if *falling {
-            format!("-{id}")
-        } else {
-            id.to_owned()
-        })
+        Some(if *falling { format!("-{id}") } else { id.to_owned() })
     };
     order.iter().filter_map(word).collect::<Vec<_>>().join(",")
 }

@@ -34,9 +34,8 @@ pub fn GridTools(
     });
     let menu = NodeRef::<html::Details>::new();
     close_outside(menu);
-    let choices = columns.with_value(|columns| {
-        columns
-            .iter()
+    let choices = columns.with_value(|all| {
+        all.iter()
             .enumerate()
             .skip(1)
             .map(|(at, column)| {

@@ -73,8 +73,13 @@ pub fn Grid(
         rows_between(top, height, sorted.with(Vec::len))
     });
     let scrolled = move |_| {
-        let Some(element) = wrap.get_untracked() else { return };
-        let (top, height) = (f64::from(element.scroll_top()), f64::from(element.client_height()));
+        let Some(element) = wrap.get_untracked() else {
+            return;
+        };
+        let (top, height) = (
+            f64::from(element.scroll_top()),
+            f64::from(element.client_height()),
+        );
         place.set((top, height));
         if let Some(more) = more
             && f64::from(element.scroll_height()) - top - height < height.max(400.0)
@@ -105,6 +110,8 @@ pub fn Grid(
         let rest = sorted.with(Vec::len).saturating_sub(window.get().1);
         format!("{}px", ROW_HEIGHT * length(rest))
     };
+    let at_top = move || window.get().0 == 0;
+    let at_end = move || window.get().1 >= sorted.with(Vec::len);
     let heads = move || {
         let sort_name = sort_name.clone();
         let head = move |at: usize| {
@@ -126,14 +133,14 @@ pub fn Grid(
                 // The room of rows that are not drawn stands in head and foot: a body's rows are all real.
                 <thead>
                     <tr>{heads}</tr>
-                    <tr class="spacer" aria-hidden="true" hidden=move || window.get().0 == 0 style:height=above><td></td></tr>
+                    <tr class="spacer" aria-hidden="true" hidden=at_top style:height=above><td></td></tr>
                 </thead>
                 <tbody>
                     <For each=move || ids.get() key=|id| id.clone() let:id>
                         {row.with_value(|rows| rows.row(id))}
                     </For>
                 </tbody>
-                <tfoot aria-hidden="true"><tr class="spacer" hidden=move || sorted.with(Vec::len) <= window.get().1 style:height=below><td></td></tr></tfoot>
+                <tfoot aria-hidden="true"><tr class="spacer" hidden=at_end style:height=below><td></td></tr></tfoot>
             </table>
         </div>
     }
@@ -174,15 +181,7 @@ fn head(
                 .map(|(_, falling)| *falling)
         })
     };
-    let spoken = move || {
-        falling().map(|falling| {
-            if falling {
-                "descending"
-            } else {
-                "ascending"
-            }
-        })
-    };
+    let spoken = move || falling().map(|falling| if falling { "descending" } else { "ascending" });
     let sort = move |event: MouseEvent| {
         let next = columns.with_value(|columns| {
             sorting.with_untracked(|order| order::toggled(order, at, event.shift_key(), columns))
@@ -214,7 +213,9 @@ impl Rows {
     fn row(self, id: String) -> impl IntoView + use<> {
         let key = StoredValue::new(id);
         let row = Memo::new(move |_| {
-            let at = self.index.with(|index| key.with_value(|id| index.get(id).copied()))?;
+            let at = self
+                .index
+                .with(|index| key.with_value(|id| index.get(id).copied()))?;
             self.sorted.with(|rows| rows.get(at).cloned())
         });
         let chosen = move || {
@@ -237,12 +238,7 @@ impl Rows {
                     view! { <td class:number=numeric>{painted}</td> }.into_any()
                 }
             };
-            self.shown
-                .get()
-                .into_iter()
-                .enumerate()
-                .map(cell)
-                .collect_view()
+            self.shown.get().into_iter().enumerate().map(cell).collect_view()
         };
         view! { <tr aria-selected=chosen data-row=key.get_value()>{cells}</tr> }
     }

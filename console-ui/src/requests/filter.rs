@@ -44,10 +44,7 @@ impl Filter {
     pub fn read(all: impl Fn(&str) -> Vec<String>) -> Self {
         let mut filter = Self::default();
         for field in FIELDS {
-            let mut values: Vec<String> = all(field)
-                .into_iter()
-                .filter(|value| !value.is_empty())
-                .collect();
+            let mut values: Vec<String> = all(field).into_iter().filter(|value| !value.is_empty()).collect();
             values.dedup();
             if !values.is_empty() {
                 filter.values.insert(field, values);
@@ -157,11 +154,7 @@ impl Filter {
     #[must_use]
     pub fn without(&self, field: &'static str, value: &str, known: &[String]) -> Self {
         let chosen = self.values.get(field).map_or(known, Vec::as_slice);
-        let rest: Vec<String> = chosen
-            .iter()
-            .filter(|other| *other != value)
-            .cloned()
-            .collect();
+        let rest: Vec<String> = chosen.iter().filter(|other| *other != value).cloned().collect();
         let mut next = self.clone();
         if rest.is_empty() {
             next.values.remove(field);

@@ -56,8 +56,7 @@ pub fn row(request: &KeptRequest, link: impl Fn(&str) -> String) -> Row {
             Cell::text(request.source.clone()).titled(request.source_principal.clone()),
             Cell::text(request.destination.clone()).titled(request.service.clone()),
             Cell::soft(request.method.clone()),
-            Cell::mono(request.path.clone())
-                .titled(format!("{}{}", request.authority, request.path)),
+            Cell::mono(request.path.clone()).titled(format!("{}{}", request.authority, request.path)),
             flags_cell(request),
             rule_cell(request),
             Cell::soft(reason_word(&request.reason)),
@@ -93,7 +92,11 @@ pub fn time_of(request: &KeptRequest) -> String {
     let Some(at) = clock::parse(&request.started) else {
         return request.started.clone();
     };
-    format!("{}.{:03.0}", clock::time_of_day(at, true), (at.rem_euclid(1000.0)).floor())
+    format!(
+        "{}.{:03.0}",
+        clock::time_of_day(at, true),
+        (at.rem_euclid(1000.0)).floor()
+    )
 }
 
 /// Status, or gRPC status where there is one.

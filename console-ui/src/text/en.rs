@@ -1,7 +1,10 @@
 pub mod graph;
+pub mod grid;
 pub mod help;
 pub mod history;
 pub mod overview;
+pub mod requests;
+pub mod traces;
 
 use super::Catalogue;
 
@@ -172,6 +175,13 @@ pub const EN: Catalogue = Catalogue {
     of_limit: |limit| format!("of {limit}"),
     no_proxies: "No proxy has connected",
     no_proxies_hint: "Start a workload with its sidecar, or look at the control plane's log.",
+
+    save_anyway: "Save anyway…",
+    save_despite: |messages| {
+        format!(
+            "The API server accepts this, but it will not work as written:\n\n{messages}\n\nSave it anyway?"
+        )
+    },
 
     overview: "Overview",
     requests_page: "Requests",

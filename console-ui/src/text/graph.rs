@@ -77,6 +77,15 @@ pub struct Words {
     pub as_json: &'static str,
     pub as_dot: &'static str,
     pub as_mermaid: &'static str,
+    pub err_mixed: &'static str,
+    pub err_quote: &'static str,
+    pub err_near: fn(&str) -> String,
+    pub previous_change: &'static str,
+    pub earlier_by: fn(&str) -> String,
+    pub change_label: &'static str,
+    pub per_second_bytes: &'static str,
+    pub choose_namespaces: &'static str,
+    pub namespaces_chosen: fn(&str) -> String,
 }
 
 /// In the language in use.

@@ -1,7 +1,10 @@
 pub mod graph;
+pub mod grid;
 pub mod help;
 pub mod history;
 pub mod overview;
+pub mod requests;
+pub mod traces;
 
 use super::Catalogue;
 
@@ -172,6 +175,11 @@ pub const ZH: Catalogue = Catalogue {
     of_limit: |limit| format!("上限 {limit}"),
     no_proxies: "没有代理连接",
     no_proxies_hint: "请启动一个带边车的工作负载，或查看控制平面的日志。",
+
+    save_anyway: "仍要保存…",
+    save_despite: |messages| {
+        format!("API 服务器会接受它，但它不会按所写的那样工作：\n\n{messages}\n\n仍要保存吗？")
+    },
 
     overview: "概览",
     requests_page: "请求",

@@ -149,6 +149,9 @@ pub struct SaveRequest {
     /// Server-side dry run.
     #[serde(default)]
     pub dry_run: bool,
+    /// Save although the analysis found errors that the API server itself accepts (an unknown subset, say).
+    #[serde(default)]
+    pub despite: bool,
 }
 
 /// Answer 409 of a save: nothing was changed.

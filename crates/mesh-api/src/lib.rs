@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 pub mod graph;
 pub mod history;
+pub mod idle;
 pub mod inventory;
 pub mod layout;
 pub mod mesh;

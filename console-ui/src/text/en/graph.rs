@@ -75,4 +75,13 @@ pub const WORDS: Words = Words {
     as_json: "Numbers (JSON)",
     as_dot: "Graphviz (DOT)",
     as_mermaid: "Mermaid",
+    err_mixed: "names are of nodes and these numbers of edges: join them by “or”, or name the ends by source and target",
+    err_quote: "a quotation is not closed",
+    err_near: |word| format!(" Did you mean “{word}”?"),
+    previous_change: "before the last change",
+    earlier_by: |span| format!("{span} earlier"),
+    change_label: "Change",
+    per_second_bytes: "bytes per second",
+    choose_namespaces: "Choose namespaces",
+    namespaces_chosen: |count| format!("{count} namespaces"),
 };

@@ -75,4 +75,13 @@ pub const WORDS: Words = Words {
     as_json: "数据（JSON）",
     as_dot: "Graphviz（DOT）",
     as_mermaid: "Mermaid",
+    err_mixed: "名称属于节点而这些数值属于边：请用 or 连接，或用 source 和 target 指明两端",
+    err_quote: "引号没有闭合",
+    err_near: |word| format!("是否想用“{word}”？"),
+    previous_change: "上次变更之前",
+    earlier_by: |span| format!("{span} 前"),
+    change_label: "变化",
+    per_second_bytes: "每秒字节数",
+    choose_namespaces: "选择命名空间",
+    namespaces_chosen: |count| format!("{count} 个命名空间"),
 };
