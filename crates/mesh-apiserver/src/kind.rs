@@ -10,6 +10,7 @@ mod slice;
 
 use serde_json::{Map, Value, json};
 
+use crate::managed::Set;
 use crate::registry::{Core, Resource};
 use crate::status::{Cause, Refusal};
 use crate::store::Transaction;
@@ -52,11 +53,20 @@ pub(crate) fn default(object: &mut Value, resource: &Resource) {
     }
 }
 
+/// Fields that the server itself sets on a new object, though the author may.
+pub(crate) fn own_fields(resource: &Resource) -> Set {
+    match resource.core() {
+        Some(Core::Namespace) => Set::of(&[&["spec", "finalizers"]]),
+        _ => Set::default(),
+    }
+}
+
 /// What a kind keeps from the old object beyond the common metadata.
 pub(crate) fn prepare_update(new: &mut Value, old: &Value, resource: &Resource, subresource: Option<&str>) {
     match resource.core() {
         Some(Core::Service) => service::prepare_update(new, old),
         Some(Core::Namespace) => namespace::prepare_update(new, old, subresource),
+        Some(Core::Pod) => pod::complete(new),
         _ => {}
     }
 }

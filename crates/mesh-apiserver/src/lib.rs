@@ -9,6 +9,7 @@
 //! do on their own, [`admission`] what Istio's webhook would refuse.
 
 mod admission;
+mod apply;
 mod audit;
 mod authenticate;
 mod authorize;
@@ -40,6 +41,7 @@ mod status;
 mod store;
 mod table;
 mod token;
+mod types;
 mod watch;
 mod write;
 

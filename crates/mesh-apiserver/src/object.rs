@@ -209,7 +209,7 @@ fn wish(object: &Value) -> Vec<(&String, &Value)> {
     fields
 }
 
-/// Whether two states differ in anything but bookkeeping.
+/// Whether two states differ in nothing but their version and the times of their managers.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     let plain = |v: &Value| {
         let mut v = v.clone();
@@ -219,7 +219,8 @@ pub(crate) fn same(a: &Value, b: &Value) -> bool {
         });
         v
     };
-    plain(a) == plain(b)
+    let managers = |v: &Value| v.pointer("/metadata/managedFields").cloned().unwrap_or_default();
+    plain(a) == plain(b) && crate::managed::same_but_for_times(&managers(a), &managers(b))
 }
 
 /// Checks the metadata that every kind shares.

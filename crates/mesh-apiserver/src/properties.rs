@@ -50,7 +50,7 @@ fn merged(target: &Value, patch: &Value) -> Value {
 fn apply(kind: Kind, object: &Value, patch: &Value) -> Option<Value> {
     Patch::parse(kind, patch.to_string().as_bytes())
         .ok()?
-        .apply(object)
+        .apply(object, &crate::types::of(of(Core::Pod)))
         .ok()
 }
 

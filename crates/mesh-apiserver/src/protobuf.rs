@@ -16,8 +16,9 @@ const MAGIC: &[u8] = b"k8s\0";
 /// Nesting that no real object reaches.
 const DEPTH: usize = 40;
 
+/// How often a field's type occurs in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(crate) enum Shape {
     One,
     Pointer,
     Inline,
@@ -25,11 +26,12 @@ enum Shape {
     Map,
 }
 
+/// A field of a message.
 #[derive(Debug, Clone, Copy)]
-struct Field {
-    name: &'static str,
-    shape: Shape,
-    kind: &'static str,
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) kind: &'static str,
 }
 
 type Message = HashMap<u64, Field>;
@@ -60,8 +62,18 @@ fn field(text: &'static str) -> Option<(u64, Field)> {
     Some((number, Field { name, shape, kind }))
 }
 
+/// The message of a name, as the table spells it.
+pub(crate) fn name(name: &str) -> Option<&'static str> {
+    MESSAGES.get_key_value(name).map(|(name, _)| *name)
+}
+
+/// The fields of a message.
+pub(crate) fn fields(name: &str) -> impl Iterator<Item = Field> {
+    MESSAGES.get(name).into_iter().flat_map(|m| m.values().copied())
+}
+
 /// The package whose messages a group's kinds are.
-fn package(api_version: &str) -> Option<&'static str> {
+pub(crate) fn package(api_version: &str) -> Option<&'static str> {
     Some(match api_version {
         "v1" => "core",
         "rbac.authorization.k8s.io/v1" => "rbac",

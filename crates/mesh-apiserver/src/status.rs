@@ -293,6 +293,16 @@ impl Refusal {
         Self::invalid_kind(resource.group, resource.plural, name, &[cause])
     }
 
+    /// Fields that others manage; each cause has its message and field.
+    pub(crate) fn apply_conflict(message: &str, causes: impl Iterator<Item = (String, String)>) -> Self {
+        let mut refusal = Self::new(409, "Conflict", message);
+        let causes: Vec<Value> = causes
+            .map(|(message, field)| json!({"reason": "FieldManagerConflict", "message": message, "field": field}))
+            .collect();
+        refusal.details = Some(json!({"causes": causes}));
+        refusal
+    }
+
     /// A delete's precondition does not hold.
     pub(crate) fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
         let qualified = match resource.group {
@@ -375,4 +385,22 @@ pub(crate) fn deleted(resource: &Resource, name: &str, uid: &str) -> Value {
         map.insert("uid".into(), Value::String(uid.into()));
     }
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": about})
+}
+
+/// A value as Go prints it.
+pub(crate) fn printed(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut each: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", printed(v))).collect();
+            each.sort_unstable();
+            format!("map[{}]", each.join(" "))
+        }
+        Value::Array(items) => {
+            let each: Vec<String> = items.iter().map(printed).collect();
+            format!("[{}]", each.join(" "))
+        }
+        Value::String(text) => text.clone(),
+        Value::Null => "<nil>".into(),
+        other => other.to_string(),
+    }
 }

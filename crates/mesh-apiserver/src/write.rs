@@ -4,8 +4,9 @@ use http::Response;
 use serde_json::{Value, json};
 
 use crate::handle::Call;
+use crate::managed::Managed;
 use crate::object::{
-    check_metadata, has_finalizers, is_deleting, meta, prepare_create, prepare_update, same,
+    check_metadata, edit_metadata, has_finalizers, is_deleting, meta, prepare_create, prepare_update, same,
 };
 use crate::patch::{Kind, Patch};
 use crate::read::{key, one};
@@ -14,16 +15,16 @@ use crate::reply::{Body, versioned, warn};
 use crate::request::FieldValidation;
 use crate::status::{Cause, Refusal};
 use crate::store::{Key, Transaction};
-use crate::{admission, decode, fields, kind, managed};
+use crate::{admission, apply, decode, fields, kind, managed, types};
 
 /// The object of a body in stored form, with the warnings that its reading gave.
-struct Taken {
-    object: Value,
-    warnings: Vec<String>,
+pub(crate) struct Taken {
+    pub(crate) object: Value,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Checks type and fields of a decoded object, and brings it into the stored version.
-fn take(call: &Call, decoded: decode::Decoded, patched: bool) -> Result<Taken, Refusal> {
+pub(crate) fn take(call: &Call, decoded: decode::Decoded, patched: bool) -> Result<Taken, Refusal> {
     let target = &call.target;
     let resource = target.resource;
     let decode::Decoded {
@@ -49,7 +50,8 @@ fn take(call: &Call, decoded: decode::Decoded, patched: bool) -> Result<Taken, R
     Ok(Taken { object, warnings })
 }
 
-fn check_place(call: &Call, object: &mut Value) -> Result<(), Refusal> {
+/// Whether the object belongs at the path.
+pub(crate) fn check_place(call: &Call, object: &mut Value) -> Result<(), Refusal> {
     let target = &call.target;
     let namespace = meta(object, "namespace").to_owned();
     if target.resource.namespaced && !namespace.is_empty() && namespace != target.namespace {
@@ -78,15 +80,16 @@ fn check_place(call: &Call, object: &mut Value) -> Result<(), Refusal> {
 
 /// Answers `create`.
 pub(crate) async fn create(call: Call) -> Result<Response<Body>, Refusal> {
+    apply::check_manager(&call.params, "CreateOptions")?;
     let decoded = decode::decode(&call.content_type, &call.body)?;
     let Taken { mut object, warnings } = take(&call, decoded, false)?;
     check_place(&call, &mut object)?;
-    let object = insert(&call, object).await?;
+    let object = insert(&call, "create", object, None).await?;
     Ok(written(&call, 201, object, warnings))
 }
 
 /// A stored object with all warnings: of its reading, and those that a webhook would give.
-fn written(call: &Call, status: u16, object: Value, mut warnings: Vec<String>) -> Response<Body> {
+pub(crate) fn written(call: &Call, status: u16, object: Value, mut warnings: Vec<String>) -> Response<Body> {
     if call.app.admission && call.target.subresource.is_none() {
         warnings.extend(admission::warnings(&object, call.target.resource));
     }
@@ -95,15 +98,27 @@ fn written(call: &Call, status: u16, object: Value, mut warnings: Vec<String>) -
     response
 }
 
-/// Stores a new object.
-async fn insert(call: &Call, mut object: Value) -> Result<Value, Refusal> {
+/// Stores a new object; who manages its fields is known when it was applied.
+pub(crate) async fn insert(
+    call: &Call,
+    verb: &'static str,
+    mut object: Value,
+    applied: Option<Managed>,
+) -> Result<Value, Refusal> {
     let resource = call.target.resource;
+    let brought = managed::known(&Value::Null, &object, false);
     prepare_create(&mut object, resource, &call.target.namespace)?;
-    let mut tx = call.begin("create").await?;
+    let mut tx = call.begin(verb).await?;
     if resource.namespaced {
         check_namespace(&mut tx, call, meta(&object, "name")).await?;
     }
     kind::default(&mut object, resource);
+    let managed = applied.unwrap_or_else(|| {
+        let kind = types::of(resource);
+        let mut writer = apply::writer(call, &kind, false);
+        writer.ignored = writer.ignored.union(&kind::own_fields(resource));
+        managed::update(&writer, &kind.blank(), &object, brought)
+    });
     kind::admit_create(&mut tx, &mut object, resource).await?;
     let name = meta(&object, "name").to_owned();
     check_grant(call, &object, None).await?;
@@ -112,8 +127,7 @@ async fn insert(call: &Call, mut object: Value) -> Result<Value, Refusal> {
         name: name.clone(),
         ..key(&call.target)
     };
-    let at = resource.api_version(&call.target.version);
-    managed::track(&mut object, None, &call.manager(), &at, None);
+    set_managed(&mut object, &managed);
     if tx.get(&key).await?.is_some() {
         return Err(Refusal::already_exists(resource, &name));
     }
@@ -125,6 +139,16 @@ async fn insert(call: &Call, mut object: Value) -> Result<Value, Refusal> {
     kind::after_create(&mut tx, &object, resource).await?;
     tx.commit().await?;
     Ok(object)
+}
+
+fn set_managed(object: &mut Value, managed: &Managed) {
+    let list = managed.write();
+    edit_metadata(object, |metadata| {
+        metadata.shift_remove("managedFields");
+        if list.as_array().is_some_and(|l| !l.is_empty()) {
+            metadata.insert("managedFields".into(), list);
+        }
+    });
 }
 
 async fn check_namespace(tx: &mut Transaction<'_>, call: &Call, name: &str) -> Result<(), Refusal> {
@@ -192,6 +216,7 @@ fn check(call: &Call, new: &Value, old: Option<&Value>) -> Result<(), Refusal> {
 
 /// Answers `update`.
 pub(crate) async fn update(call: Call) -> Result<Response<Body>, Refusal> {
+    apply::check_manager(&call.params, "UpdateOptions")?;
     let decoded = decode::decode(&call.content_type, &call.body)?;
     let Taken { mut object, warnings } = take(&call, decoded, false)?;
     check_place(&call, &mut object)?;
@@ -202,17 +227,22 @@ pub(crate) async fn update(call: Call) -> Result<Response<Body>, Refusal> {
         if call.target.subresource.is_some() || !kind::creates_on_update(call.target.resource) {
             return Err(Refusal::not_found(call.target.resource, &key.name));
         }
-        crate::object::edit_metadata(&mut object, |m| m.shift_remove("resourceVersion"));
-        let object = insert(&call, object).await?;
+        apply::check_may_create(&call).await?;
+        edit_metadata(&mut object, |m| m.shift_remove("resourceVersion"));
+        let object = insert(&call, "update", object, None).await?;
         return Ok(written(&call, 201, object, warnings));
     };
-    let object = store_update(&call, tx, &key, old, object).await?;
+    let object = store_update(&call, tx, &key, old, object, None).await?;
     Ok(written(&call, 200, object, warnings))
 }
 
 /// Answers `patch`.
 pub(crate) async fn patch(call: Call) -> Result<Response<Body>, Refusal> {
+    if crate::patch::media(&call.content_type) == apply::MEDIA {
+        return apply::apply(call).await;
+    }
     let kind = Kind::of(&call.content_type, call.target.resource)?;
+    apply::check_options(&call.params, false)?;
     let patch = Patch::parse(kind, &call.body)?;
     let key = key(&call.target);
     let resource = call.target.resource;
@@ -221,7 +251,7 @@ pub(crate) async fn patch(call: Call) -> Result<Response<Body>, Refusal> {
         return Err(Refusal::not_found(resource, &key.name));
     };
     let shown = versioned(old.clone(), resource, &call.target.version);
-    let patched = patch.apply(&shown)?;
+    let patched = patch.apply(&shown, &types::of(resource))?;
     let Taken { mut object, warnings } = take(
         &call,
         decode::Decoded {
@@ -231,16 +261,18 @@ pub(crate) async fn patch(call: Call) -> Result<Response<Body>, Refusal> {
         true,
     )?;
     check_place(&call, &mut object)?;
-    let object = store_update(&call, tx, &key, old, object).await?;
+    let object = store_update(&call, tx, &key, old, object, None).await?;
     Ok(written(&call, 200, object, warnings))
 }
 
-async fn store_update(
+/// Stores the new state of an object; who manages its fields is known when it was applied.
+pub(crate) async fn store_update(
     call: &Call,
     mut tx: Transaction<'_>,
     key: &Key,
     old: Value,
     mut new: Value,
+    applied: Option<Managed>,
 ) -> Result<Value, Refusal> {
     let resource = call.target.resource;
     let version = meta(&new, "resourceVersion").to_owned();
@@ -262,18 +294,18 @@ async fn store_update(
         return Err(Refusal::stale(resource, &key.name));
     }
     let subresource = call.target.subresource.as_deref();
+    let managed = applied.unwrap_or_else(|| track_update(call, &old, &new));
     prepare_update(&mut new, &old, resource, subresource);
     kind::default(&mut new, resource);
     kind::prepare_update(&mut new, &old, resource, subresource);
     check_grant(call, &new, Some(&old)).await?;
     check(call, &new, Some(&old))?;
     kind::admit_update(&mut tx, &mut new, &old, resource).await?;
+    set_managed(&mut new, &managed);
     if same(&new, &old) {
         tx.rollback().await?;
         return Ok(old);
     }
-    let at = resource.api_version(&call.target.version);
-    managed::track(&mut new, Some(&old), &call.manager(), &at, subresource);
     if call.params.dry_run {
         tx.rollback().await?;
         return Ok(new);
@@ -286,4 +318,15 @@ async fn store_update(
     kind::after_update(&mut tx, &stored, resource).await?;
     tx.commit().await?;
     Ok(stored)
+}
+
+/// Who manages what after an update.
+fn track_update(call: &Call, old: &Value, new: &Value) -> Managed {
+    let resource = call.target.resource;
+    let kind = types::of(resource);
+    let writer = apply::writer(call, &kind, false);
+    let known = managed::known(old, new, call.target.subresource.is_some());
+    let mut new = new.clone();
+    kind::default(&mut new, resource);
+    managed::update(&writer, old, &new, known)
 }

@@ -33,22 +33,6 @@ pub(super) fn default(object: &mut Value) {
         or_set(spec, "schedulerName", "default-scheduler");
         or_set(spec, "securityContext", json!({}));
         or_set(spec, "enableServiceLinks", true);
-        or_set(spec, "preemptionPolicy", "PreemptLowerPriority");
-        or_set(spec, "priority", 0);
-        let account = ["serviceAccountName", "serviceAccount"]
-            .iter()
-            .find_map(|f| spec.get(*f).and_then(Value::as_str).filter(|a| !a.is_empty()))
-            .unwrap_or("default")
-            .to_owned();
-        spec.insert("serviceAccountName".into(), account.clone().into());
-        spec.insert("serviceAccount".into(), account.into());
-        if spec.get("tolerations").is_none() {
-            let toleration = |key: &str| json!({"key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
-            spec.insert(
-                "tolerations".into(),
-                json!([toleration("not-ready"), toleration("unreachable")]),
-            );
-        }
     });
     let class = qos_class(object);
     edit(object, "status", |status| {
@@ -68,6 +52,55 @@ pub(super) fn default(object: &mut Value) {
     });
 }
 
+/// What a cluster's admission adds: account, priority, and tolerations of nodes that are away for a while.
+pub(super) fn complete(object: &mut Value) {
+    edit(object, "spec", |spec| {
+        or_set(spec, "preemptionPolicy", "PreemptLowerPriority");
+        or_set(spec, "priority", 0);
+        let account = ["serviceAccountName", "serviceAccount"]
+            .iter()
+            .find_map(|f| spec.get(*f).and_then(Value::as_str).filter(|a| !a.is_empty()))
+            .unwrap_or("default")
+            .to_owned();
+        spec.insert("serviceAccountName".into(), account.clone().into());
+        spec.insert("serviceAccount".into(), account.into());
+        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+            tolerate(spec, key);
+        }
+    });
+}
+
+fn tolerate(spec: &mut Map<String, Value>, key: &str) {
+    let covers = |toleration: &Value| {
+        let is = |field: &str, value: &str| {
+            let found = toleration.get(field).and_then(Value::as_str).unwrap_or_default();
+            found.is_empty() || found == value
+        };
+        is("key", key) && is("effect", "NoExecute")
+    };
+    let list = spec.entry("tolerations").or_insert_with(|| json!([]));
+    if let Value::Array(list) = list
+        && !list.iter().any(covers)
+    {
+        list.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+    }
+}
+
+fn default_probe(probe: &mut Map<String, Value>) {
+    for (field, value) in [
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ] {
+        or_set(probe, field, value);
+    }
+    if let Some(Value::Object(get)) = probe.get_mut("httpGet") {
+        or_set(get, "path", "/");
+        or_set(get, "scheme", "HTTP");
+    }
+}
+
 fn default_container(container: &mut Map<String, Value>) {
     let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
     let tag = image
@@ -80,6 +113,11 @@ fn default_container(container: &mut Map<String, Value>) {
     } else {
         "IfNotPresent"
     };
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(Value::Object(probe)) = container.get_mut(probe) {
+            default_probe(probe);
+        }
+    }
     or_set(container, "resources", json!({}));
     or_set(container, "terminationMessagePath", "/dev/termination-log");
     or_set(container, "terminationMessagePolicy", "File");
@@ -125,6 +163,7 @@ pub(super) async fn admit(
     object: &mut Value,
     resource: &Resource,
 ) -> Result<(), Refusal> {
+    complete(object);
     let namespace = text(object, "/metadata/namespace").to_owned();
     let account = text(object, "/spec/serviceAccountName").to_owned();
     let key = Key {

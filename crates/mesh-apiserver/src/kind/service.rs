@@ -39,7 +39,8 @@ pub(super) fn default(object: &mut Value) {
                 let unset = port
                     .get("targetPort")
                     .is_none_or(|t| *t == json!(0) || *t == json!(""));
-                if let (true, Some(number)) = (unset, port.get("port").cloned()) {
+                if unset {
+                    let number = port.get("port").cloned().unwrap_or_else(|| 0.into());
                     port.insert("targetPort".into(), number);
                 }
             }
@@ -212,6 +213,16 @@ pub(super) fn validate(new: &Value, old: Option<&Value>) -> Vec<Cause> {
             "spec.sessionAffinity",
             affinity,
             &["ClientIP", "None"],
+        ));
+    }
+    let ingress = "/status/loadBalancer/ingress";
+    if kind != "LoadBalancer"
+        && !list(new, ingress).is_empty()
+        && old.is_some_and(|old| list(old, ingress) != list(new, ingress))
+    {
+        causes.push(Cause::forbidden(
+            "status.loadBalancer.ingress",
+            "may only be used when `spec.type` is 'LoadBalancer'",
         ));
     }
     let address = text(&spec, "/clusterIP");

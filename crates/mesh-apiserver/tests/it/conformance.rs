@@ -43,6 +43,9 @@ pub(crate) struct Step {
     /// JSON pointer -> expected value.
     #[serde(default)]
     answer: BTreeMap<String, Value>,
+    /// `MANAGER OPERATION [SUBRESOURCE]` -> the fields that it manages; all of them.
+    #[serde(default)]
+    managed: Option<BTreeMap<String, Value>>,
     /// Expected text of the whole body.
     #[serde(default)]
     text: Option<String>,
@@ -257,6 +260,13 @@ impl<'a> Player<'a> {
             report.faults.push(format!("{place}: {body}"));
         }
         self.compare(&body, &step.answer, &place, report);
+        if let Some(expected) = &step.managed {
+            let (found, expected) = (managers(&body), self.fill_value(&json!(expected)));
+            if found != expected {
+                let fault = format!("{place}: managers {found}, expected {expected}");
+                report.faults.push(fault);
+            }
+        }
         for (name, pointer) in &step.save {
             match body.pointer(pointer) {
                 Some(Value::String(text)) => self.variables.insert(name.clone(), text.clone()),
@@ -322,6 +332,21 @@ impl<'a> Player<'a> {
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
     }
+}
+
+/// Who manages what, without times and order.
+fn managers(object: &Value) -> Value {
+    let entries = object
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
+    let named = entries.into_iter().flatten().map(|entry| {
+        let words: Vec<&str> = ["manager", "operation", "subresource"]
+            .iter()
+            .filter_map(|field| entry[*field].as_str())
+            .collect();
+        (words.join(" "), entry["fieldsV1"].clone())
+    });
+    Value::Object(named.collect())
 }
 
 /// Compares a value: `{matches: REGEX}`, `{contains: TEXT}` and `{present: true}` say less than equality.
