@@ -9,6 +9,10 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+mod capture;
+
+pub(crate) use capture::open as open_tunnel;
+
 use crate::compile::{ChainEntry, Hello, ListenerEntry, Service, Sockets};
 use crate::runtime::NodeKind;
 use crate::secure::ProvenPeer;
@@ -133,12 +137,29 @@ pub(crate) struct Accepted {
     pub(crate) local: SocketAddr,
     /// The client.
     pub(crate) remote: SocketAddr,
+    /// Port that the client meant, when it came through the HTTP proxy port.
+    pub(crate) captured: Option<u16>,
+}
+
+/// A connection before anything is known of it.
+struct Arrived {
+    worker: Rc<Worker>,
+    entry: Arc<ListenerEntry>,
+    socket: TcpStream,
+    /// Bytes already read.
+    read: Vec<u8>,
+    local: SocketAddr,
+    remote: SocketAddr,
+    registered: Registered,
+    captured: Option<u16>,
+    /// Serves what turns out to be TLS.
+    not_http: Option<Arc<ListenerEntry>>,
 }
 
 async fn serve(
     worker: Rc<Worker>,
     entry: Arc<ListenerEntry>,
-    mut socket: TcpStream,
+    socket: TcpStream,
     remote: SocketAddr,
     registered: Registered,
 ) {
@@ -149,13 +170,39 @@ async fn serve(
     } else {
         bound
     };
-    let (hello, read) = if entry.needs_detection {
+    let arrived = Arrived {
+        worker,
+        entry,
+        socket,
+        read: Vec::new(),
+        local,
+        remote,
+        registered,
+        captured: None,
+        not_http: None,
+    };
+    serve_arrived(arrived).await;
+}
+
+async fn serve_arrived(arrived: Arrived) {
+    let Arrived {
+        worker,
+        mut entry,
+        mut socket,
+        read,
+        local,
+        remote,
+        registered,
+        captured,
+        not_http,
+    } = arrived;
+    let (hello, read) = if entry.needs_detection || not_http.is_some() {
         let edge = worker.node.kind == NodeKind::Edge;
         let limit = entry
             .listener
             .detection_timeout
             .or(edge.then_some(HANDSHAKE_LIMIT));
-        match crate::detect::detect(&mut socket, limit).await {
+        match crate::detect::detect(&mut socket, read, limit).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::debug!(listener = %entry.listener.name, %remote, %error, "nothing detected");
@@ -163,8 +210,11 @@ async fn serve(
             }
         }
     } else {
-        (Hello::default(), Vec::new())
+        (Hello::default(), read)
     };
+    if let Some(other) = not_http.filter(|_| hello.tls) {
+        entry = other;
+    }
     let Some(chain) = entry.chain(&hello, local).cloned() else {
         tracing::debug!(listener = %entry.listener.name, %remote, ?hello, "filter_chain_not_found");
         return;
@@ -204,6 +254,7 @@ async fn serve(
         protocol,
         local,
         remote,
+        captured,
         chain: Arc::clone(&chain),
     };
     match &chain.service {

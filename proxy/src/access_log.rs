@@ -16,6 +16,7 @@ use mesh_model::listener::{AccessLog, AccessLogFormat};
 use mesh_model::route::RouteOrigin;
 use parking_lot::Mutex;
 
+use crate::walk::admit::policy_of;
 use crate::codec::head::{Request, Response};
 use crate::codec::write::number;
 
@@ -325,6 +326,10 @@ impl mesh_model::route::FormatFacts for Line<'_> {
             "SIGHTLINE_VIRTUAL_SERVICE" => origin(|o| &o.virtual_service, out),
             "SIGHTLINE_ROUTE" => origin(|o| &o.route, out),
             "SIGHTLINE_MATCH" => origin(|o| &o.match_name, out),
+            "SIGHTLINE_POLICY" => {
+                let policy = policy_of(self.details).or_else(|| policy_of(self.termination));
+                text(policy.unwrap_or_default(), out)
+            }
             "SIGHTLINE_SOURCE_WORKLOAD" => text(self.source, out),
             "SIGHTLINE_DESTINATION_WORKLOAD" => text(self.destination, out),
             "TRACE_ID" => {

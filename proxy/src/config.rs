@@ -260,6 +260,10 @@ const PEER_KEYS: &[&str] = &[
     "SERVICE_ACCOUNT",
 ];
 
+fn is_router(id: &str) -> bool {
+    id.starts_with("router~")
+}
+
 fn node(bootstrap: &Bootstrap) -> Node {
     let facts = metadata(bootstrap);
     let workload = text(facts, "WORKLOAD_NAME").map_or_else(Workload::unknown, |name| {
@@ -291,6 +295,13 @@ fn node(bootstrap: &Bootstrap) -> Node {
                 .iter()
                 .filter(|(key, _)| PEER_KEYS.contains(&key.as_str()))
                 .map(|(key, value)| (key.clone(), value.clone()))
+                .chain(is_router(&bootstrap.node.id).then(|| {
+                    let kind = Kind::StringValue(crate::metadata::ROUTER.to_owned());
+                    (
+                        crate::metadata::KIND.to_owned(),
+                        mesh_xds::discovery::Value { kind: Some(kind) },
+                    )
+                }))
                 .collect(),
         }
         .encode_to_vec(),

@@ -15,14 +15,17 @@ const HELLO_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Reads until the protocol is known. `limit` bounds the wait for the first byte; a client that says nothing in
-/// time is taken for plaintext (server-first protocols).
+/// time is taken for plaintext (server-first protocols). `read` came already.
 pub(crate) async fn detect(
     socket: &mut TcpStream,
+    mut read: Vec<u8>,
     limit: Option<Duration>,
 ) -> std::io::Result<(Hello, Vec<u8>)> {
-    let mut read = Vec::with_capacity(2048);
+    let before = read.len();
+    read.reserve(2048);
     let first = async { socket.read_buf(&mut read).await };
     let n = match limit {
+        _ if before > 0 => before,
         Some(limit) => match tokio::time::timeout(limit, first).await {
             Ok(n) => n?,
             Err(_) => return Ok((Hello::default(), read)),

@@ -309,6 +309,19 @@ impl Drop for Pending<'_> {
     }
 }
 
+/// An opaque connection, counted against the cluster's limit as long as the second value lives.
+pub(crate) async fn tunnel(
+    cluster: &Arc<ClusterEntry>,
+    endpoint: &Arc<EndpointEntry>,
+) -> Result<(Stream, Facts, impl Drop + use<>), DialError> {
+    let counted = Counted::new(cluster, endpoint);
+    if cluster.shared.connections.load(Ordering::Relaxed) > cluster.config.limits.max_connections {
+        return Err(DialError::Overflow);
+    }
+    let (stream, facts) = connect(cluster, endpoint, None).await?;
+    Ok((stream, facts, counted))
+}
+
 /// Connects (and secures) within the cluster's connect timeout; `protocol` `None` = opaque bytes.
 pub(crate) async fn connect(
     cluster: &Arc<ClusterEntry>,

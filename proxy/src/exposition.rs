@@ -140,6 +140,24 @@ fn proxy(out: &mut String, own: &Own) {
     if let Some(expiry) = own.certificate_expiry {
         gauge(out, metrics::PROXY_CERTIFICATE_EXPIRY_SECONDS, "", expiry);
     }
+    let decisions: Vec<(String, f64)> = crate::walk::admit::counted()
+        .into_iter()
+        .map(|(key, value)| {
+            let labels = labels(|found| {
+                found("policy", &key.policy);
+                found("rule", &key.rule);
+                found("action", key.action);
+                found("decision", key.decision);
+                found("shadow", if key.shadow { "true" } else { "false" });
+            });
+            (labels, count(value))
+        })
+        .collect();
+    counters(
+        out,
+        metrics::AUTHZ_DECISIONS_TOTAL,
+        decisions.iter().map(|(labels, value)| (labels.as_str(), *value)),
+    );
     let one = |value: u64| std::iter::once(("", count(value)));
     counters(
         out,

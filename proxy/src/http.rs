@@ -34,6 +34,8 @@ pub(crate) struct Downstream {
     pub(crate) server_name: Option<String>,
     /// TLS.
     pub(crate) tls: bool,
+    /// Port that the client meant, when it came through the HTTP proxy port.
+    pub(crate) captured: Option<u16>,
     /// What the client's certificate proved.
     pub(crate) peer: Option<ProvenPeer>,
     /// The client proved a mesh identity.
@@ -127,6 +129,7 @@ impl Session {
             remote: accepted.remote,
             server_name: accepted.hello.server_name.take(),
             tls: accepted.wire.stream.is_tls(),
+            captured: accepted.captured,
             peer: proven,
             mesh,
             last_peer: RefCell::new(None),

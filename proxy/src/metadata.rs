@@ -21,6 +21,8 @@ pub struct Peer {
     pub workload: Workload,
     /// SPIFFE id, or empty.
     pub principal: String,
+    /// A gateway, as its own proxy says.
+    pub is_gateway: bool,
 }
 
 /// Peers that one worker has met.
@@ -54,6 +56,8 @@ impl Peers {
             },
             workload: workload_of(principal, metadata),
             principal: key.0.clone(),
+            is_gateway: !key.0.is_empty()
+                && metadata.is_some_and(|m| told_kind(m).as_deref() == Some(ROUTER)),
         });
         self.known.insert(key, Rc::clone(&peer));
         peer
@@ -75,6 +79,20 @@ fn workload_of(principal: Option<&str>, metadata: Option<&[u8]>) -> Workload {
             ..Workload::unknown()
         },
         (None, None) => Workload::unknown(),
+    }
+}
+
+/// Key under which a proxy says what it is; its applications cannot, since the header is the proxy's own.
+pub(crate) const KIND: &str = "SIGHTLINE_PROXY_KIND";
+/// A gateway.
+pub(crate) const ROUTER: &str = "router";
+
+fn told_kind(value: &[u8]) -> Option<String> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(value).ok()?;
+    let metadata = Struct::decode(bytes.as_slice()).ok()?;
+    match metadata.fields.get(KIND)?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text.clone()),
+        _ => None,
     }
 }
 

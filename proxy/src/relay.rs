@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
+use mesh_model::authorization::AccessFacts;
 use mesh_model::balance;
 use mesh_model::cluster::Discovery;
 use mesh_model::edge::{Reporter, RequestProtocol, SeriesKey};
 use mesh_model::flags::ResponseFlags;
 use mesh_model::listener::Direction;
-use mesh_model::route::{RouteOrigin, split_port};
+use mesh_model::route::split_port;
 use mesh_model::workload::{UNKNOWN, Workload};
 
 use crate::accept::Accepted;
@@ -99,12 +100,15 @@ async fn copy(
     upstream: &mut Wire,
     timer: Option<&Connection>,
     idle: Option<Duration>,
-) -> (Moved, bool) {
+    total: &mut Moved,
+) -> bool {
     let (mut up, mut down) = (Lane::default(), Lane::default());
     let mut moved = 0;
-    let clean = poll_fn(|cx| {
+    poll_fn(|cx| {
         let a = up.poll(cx, client, upstream);
         let b = down.poll(cx, upstream, client);
+        // Told at once, for whoever records a connection that is cut.
+        (total.up, total.down) = (up.bytes, down.bytes);
         if let (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) = (&a, &b) {
             return Poll::Ready(false);
         }
@@ -122,12 +126,7 @@ async fn copy(
         }
         Poll::Pending
     })
-    .await;
-    let moved = Moved {
-        up: up.bytes,
-        down: down.bytes,
-    };
-    (moved, clean)
+    .await
 }
 
 /// A proxied TCP connection until it is recorded.
@@ -143,6 +142,8 @@ struct TcpCall<'a> {
     transport_failure: String,
     attempts: u32,
     moved: Moved,
+    /// `CONNECTION_TERMINATION_DETAILS`.
+    termination: String,
 }
 
 /// Serves a TCP connection to its end.
@@ -165,8 +166,15 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
         transport_failure: String::new(),
         attempts: 0,
         moved: Moved::default(),
+        termination: String::new(),
         accepted,
     };
+    if let Some(guard) = &entry.guard
+        && let Some(denied) = guard.ask(&call.access_facts())
+    {
+        call.termination = denied;
+        return;
+    }
     let weights = entry.config.clusters.iter().map(|(_, weight)| *weight);
     let position = if entry.clusters.len() == 1 {
         Some(0)
@@ -182,7 +190,11 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
     let endpoint = if cluster.config.discovery == Discovery::OriginalDestination {
         Some(cluster.dynamic_endpoint(call.accepted.local))
     } else {
-        pick::pick(&worker, &cluster, None, &[], 0)
+        let hash = entry
+            .config
+            .hash_source_ip
+            .then(|| balance::hash(call.accepted.remote.ip().to_string().as_bytes()));
+        pick::pick(&worker, &cluster, hash, &[], 0)
     };
     let Some(endpoint) = endpoint else {
         call.flags = ResponseFlags::NO_HEALTHY_UPSTREAM;
@@ -190,15 +202,31 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
     };
     call.attempts = 1;
     call.endpoint = Some(Arc::clone(&endpoint));
-    match dial::connect(&cluster, &endpoint, None).await {
-        Ok((stream, facts)) => {
+    match dial::tunnel(&cluster, &endpoint).await {
+        Ok((stream, facts, _counted)) => {
             call.facts = Some(Rc::new(facts));
             let mut upstream = Wire::new(stream, Vec::new());
             let timer = Rc::clone(&call.accepted.registered.connection);
             let idle = entry.config.idle_timeout;
             timer.set_deadline(idle.map(|idle| Instant::now() + idle));
-            let (moved, _) = copy(&mut call.accepted.wire, &mut upstream, Some(&timer), idle).await;
-            call.moved = moved;
+            let limit = entry.config.max_duration.map(|most| call.started + most);
+            let copied = copy(
+                &mut call.accepted.wire,
+                &mut upstream,
+                Some(&timer),
+                idle,
+                &mut call.moved,
+            );
+            match limit {
+                None => {
+                    copied.await;
+                }
+                Some(limit) => {
+                    if tokio::time::timeout_at(limit.into(), copied).await.is_err() {
+                        call.flags = ResponseFlags::DURATION_TIMEOUT;
+                    }
+                }
+            }
         }
         Err(error) => {
             call.flags = match error {
@@ -213,6 +241,19 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
 }
 
 impl TcpCall<'_> {
+    fn access_facts(&self) -> AccessFacts<'_> {
+        let accepted = &self.accepted;
+        AccessFacts {
+            request: None,
+            principal: accepted.peer.as_ref().map(|peer| peer.principal.as_str()),
+            source: accepted.remote.ip(),
+            remote: accepted.remote.ip(),
+            destination: accepted.local,
+            server_name: accepted.hello.server_name.as_deref(),
+            claims: None,
+        }
+    }
+
     fn series(&self, slot: &SlotKey) -> SeriesKey {
         let worker = &self.accepted.worker;
         let ours = worker.tls.principal().unwrap_or_else(|| UNKNOWN.into());
@@ -248,7 +289,7 @@ impl TcpCall<'_> {
             grpc_status: None,
             flags: self.flags,
             mutual_tls: slot.mutual_tls,
-            origin: RouteOrigin::default(),
+            origin: self.entry.config.origin.clone().unwrap_or_default(),
         }
     }
 }
@@ -259,7 +300,11 @@ impl Drop for TcpCall<'_> {
         let duration = ended.saturating_duration_since(self.started);
         let inbound = self.entry.direction == Direction::Inbound;
         let slot = SlotKey {
-            route: 0,
+            route: if self.entry.config.origin.is_some() {
+                self.entry.id
+            } else {
+                0
+            },
             cluster: self.cluster.as_ref().map_or(0, |c| c.id),
             endpoint: self.endpoint.as_ref().map_or(0, |e| e.id),
             peer: self.peer.as_ref().map_or(0, |p| p.id),
@@ -294,7 +339,7 @@ impl Drop for TcpCall<'_> {
             status: 0,
             flags: self.flags,
             details: "",
-            termination: "",
+            termination: &self.termination,
             transport_failure: &self.transport_failure,
             received: self.moved.up,
             sent: self.moved.down,
@@ -307,7 +352,7 @@ impl Drop for TcpCall<'_> {
             remote: self.accepted.remote,
             server_name: self.accepted.hello.server_name.as_deref().unwrap_or_default(),
             route: "",
-            origin: None,
+            origin: self.entry.config.origin.as_ref(),
             source: UNKNOWN,
             destination: UNKNOWN,
             attempts: self.attempts,
@@ -322,7 +367,8 @@ impl Drop for TcpCall<'_> {
 /// After a 101: bytes both ways until the end. `false`: the connection is over.
 pub(crate) async fn tunnel<C: Client>(call: &mut Call, client: &mut C, mut upstream: Upstream) -> bool {
     if let (Some(down), Some(up)) = (client.wire(), upstream.wire()) {
-        let (moved, _) = copy(down, up, None, None).await;
+        let mut moved = Moved::default();
+        copy(down, up, None, None, &mut moved).await;
         call.outcome.request_bytes = moved.up;
         call.outcome.response_bytes = moved.down;
     }
@@ -369,7 +415,8 @@ pub(crate) async fn connect<C: Client>(
     call.outcome.answered = true;
     if let Some(down) = client.wire() {
         let mut up = Wire::new(stream, Vec::new());
-        let (moved, _) = copy(down, &mut up, None, None).await;
+        let mut moved = Moved::default();
+        copy(down, &mut up, None, None, &mut moved).await;
         call.outcome.request_bytes = moved.up;
         call.outcome.response_bytes = moved.down;
     }

@@ -74,7 +74,11 @@ fn sanitize(call: &mut Call, context: &Context) {
     let fields = &mut request.fields;
     let forced = config.tracing.is_some() && !edge && fields.has(Id::EnvoyForceTrace);
     fields.retain_ids(|id| match id {
-        Id::Envoy | Id::EnvoyForceTrace | Id::EnvoyDecoratorOperation | Id::EnvoyServiceTime | Id::EnvoyOverloaded => false,
+        Id::Envoy
+        | Id::EnvoyForceTrace
+        | Id::EnvoyDecoratorOperation
+        | Id::EnvoyServiceTime
+        | Id::EnvoyOverloaded => false,
         Id::ForwardedHost
         | Id::EnvoyExternalAddress
         | Id::EnvoyOriginalPath
@@ -175,7 +179,10 @@ pub(crate) fn find(call: &mut Call) -> Result<Found, Refusal> {
     let (host, port) = split_port(request.authority_bytes());
     let table: Option<&Arc<Table>> = match &call.context.http.routes {
         Routes::One(table) => table.as_ref(),
-        Routes::ByPort { tables, fallback, .. } => tables.get(&port.unwrap_or(80)).or(fallback.as_ref()),
+        Routes::ByPort { tables, fallback, .. } => {
+            let port = call.context.downstream.captured.or(port).unwrap_or(80);
+            tables.get(&port).or(fallback.as_ref())
+        }
     };
     let table =
         table.ok_or_else(|| Refusal::new(404, ResponseFlags::NO_ROUTE, "route_configuration_not_found"))?;
@@ -191,7 +198,8 @@ pub(crate) fn find(call: &mut Call) -> Result<Found, Refusal> {
     let routes = table.routes.get(position).ok_or_else(Refusal::no_route)?;
     let entry = if request.kind == Method::Connect {
         // An opaque tunnel, which only an application's own HTTP proxy port offers: no path chooses a rule.
-        let tunnels = matches!(call.context.http.routes, Routes::ByPort { .. });
+        let tunnels = call.context.downstream.captured.is_none()
+            && matches!(call.context.http.routes, Routes::ByPort { .. });
         routes
             .iter()
             .find(|entry| tunnels && matches!(entry.route.action, Action::Forward(_)))

@@ -1,5 +1,7 @@
 //! A request walks through the rooms: arrive, route, fault, then answer or forward.
 
+pub(crate) mod admit;
+
 use std::future::poll_fn;
 
 use mesh_model::flags::ResponseFlags;
@@ -26,7 +28,9 @@ pub(crate) async fn walk<C: Client>(call: &mut Call, client: &mut C) -> bool {
 
 async fn rooms<C: Client>(call: &mut Call, client: &mut C) -> Result<bool, Refusal> {
     route::arrive(call)?;
-    let found = route::find(call)?;
+    let found = route::find(call);
+    admit::admit(call, None)?;
+    let found = found?;
     shape::fault(call, client, &found.entry).await?;
     if let Some(cors) = &found.entry.route.cors
         && shape::is_preflight(&call.heads.request)

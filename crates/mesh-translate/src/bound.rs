@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mesh_crd::host;
 use mesh_crd::mesh_config::MeshConfig;
 use mesh_crd::networking::VirtualService;
-use mesh_crd::networking::virtual_service::HttpRoute;
+use mesh_crd::networking::virtual_service::{HttpRoute, TcpRoute, TlsRoute};
 use mesh_crd::{Object, ObjectKey, Resource};
 
 use crate::World;
@@ -29,6 +29,8 @@ pub(crate) struct Bound {
     pub(crate) gateways: Vec<String>,
     pub(crate) export_to: Vec<String>,
     pub(crate) rules: Vec<BoundRule>,
+    pub(crate) tls: Vec<TlsRoute>,
+    pub(crate) tcp: Vec<TcpRoute>,
 }
 
 /// One HTTP rule, after delegation.
@@ -100,6 +102,8 @@ fn bind(
         gateways: gateways(&r.spec.gateways, namespace),
         export_to: r.spec.export_to.clone(),
         rules,
+        tls: r.spec.tls.clone(),
+        tcp: r.spec.tcp.clone(),
         key,
     }
 }

@@ -12,6 +12,7 @@ use mesh_model::route::{Domain, Route, RouteTable, VirtualHost};
 use mesh_model::snapshot::Snapshot;
 
 use crate::World;
+use crate::access;
 use crate::bound::Bound;
 use crate::connection::{self, Place};
 use crate::index::Index;
@@ -43,6 +44,11 @@ pub(crate) fn build(
 ) {
     let visible = Visible::to(world, index, node, None);
     outbound::clusters(world, index, node, &visible.services, out);
+    let workload = access::Workload {
+        namespace: &node.namespace,
+        labels: &node.labels,
+    };
+    let asked = access::of(world, index, workload);
     let mut ports: BTreeMap<(u16, String), Vec<Chosen<'_>>> = BTreeMap::new();
     for chosen in servers(index, node, findings) {
         if let Ok(number) = u16::try_from(chosen.server.port.number) {
@@ -56,12 +62,14 @@ pub(crate) fn build(
         let address = SocketAddr::new(ip, target);
         let table = table(world, index, node, &visible, &servers, (number, target), findings);
         let name = format!("{ip}_{target}");
-        let http = connection::http(
+        let mut http = connection::http(
             world,
             Place::Gateway,
             format!("outbound_{name}"),
             RouteSource::Named(table.name.clone()),
         );
+        http.policies = asked.http.clone();
+        http.tokens.clone_from(&asked.tokens);
         let listener = Listener {
             address,
             direction: Direction::Unspecified,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use mesh_crd::networking::labels_match;
 use mesh_crd::security::MutualTlsMode;
 use mesh_crd::{Object, ObjectKey};
-use mesh_model::authorization::Policies;
 use mesh_model::cluster::{
     CertificateSource, Cluster, Discovery, Endpoint, Endpoints, PeerValidation, RootSource, UpstreamProtocol,
 };
@@ -22,6 +21,7 @@ use mesh_model::route::{
 use mesh_model::snapshot::Snapshot;
 
 use crate::World;
+use crate::access::{self, Asked};
 use crate::cluster;
 use crate::connection::{self, Place};
 use crate::index::Index;
@@ -51,6 +51,11 @@ pub(crate) fn build(world: &World, index: &Index, node: &ProxyNode, out: &mut Sn
         return;
     };
     let modes = PeerModes::of(world, index, &node.namespace, &node.labels);
+    let workload = access::Workload {
+        namespace: &node.namespace,
+        labels: &node.labels,
+    };
+    let asked = access::of(world, index, workload);
     for (port, (service, service_port)) in ports(world, index, node) {
         let side = Inbound {
             world,
@@ -59,6 +64,7 @@ pub(crate) fn build(world: &World, index: &Index, node: &ProxyNode, out: &mut Sn
             service,
             service_port,
             port,
+            asked: &asked,
         };
         let cluster = side.cluster(application);
         let listener = side.listener(modes.at(port), &cluster.name);
@@ -112,6 +118,7 @@ struct Inbound<'a> {
     service: &'a MeshService,
     service_port: &'a ServicePort,
     port: u16,
+    asked: &'a Asked,
 }
 
 impl Inbound<'_> {
@@ -206,12 +213,17 @@ impl Inbound<'_> {
             Kind::PlainTcp => ("tcp", None, Vec::new()),
         };
         let service = match kind {
-            Kind::SecureHttp | Kind::PlainHttp => ConnectionService::Http(Box::new(connection::http(
-                self.world,
-                Place::Inbound,
-                format!("inbound_{listener}"),
-                RouteSource::Inline(Arc::new(self.table(cluster))),
-            ))),
+            Kind::SecureHttp | Kind::PlainHttp => {
+                let mut http = connection::http(
+                    self.world,
+                    Place::Inbound,
+                    format!("inbound_{listener}"),
+                    RouteSource::Inline(Arc::new(self.table(cluster))),
+                );
+                http.policies = self.asked.http.clone();
+                http.tokens.clone_from(&self.asked.tokens);
+                ConnectionService::Http(Box::new(http))
+            }
             Kind::SecureTcp | Kind::PlainTcp => ConnectionService::Tcp(TcpProxy {
                 stat_prefix: cluster.to_owned(),
                 clusters: vec![(cluster.to_owned(), 1)],
@@ -219,7 +231,7 @@ impl Inbound<'_> {
                 max_duration: None,
                 hash_source_ip: false,
                 origin: None,
-                policies: Policies::default(),
+                policies: self.asked.tcp.clone(),
                 access_logs: connection::access_logs(self.world),
             }),
         };

@@ -8,6 +8,7 @@ use mesh_crd::security::PeerAuthentication;
 use mesh_crd::{Object, Resource};
 
 use crate::World;
+use crate::access::Accesses;
 use crate::bound::{self, Bound};
 use crate::policy::{self, Rules};
 use crate::problem::Findings;
@@ -22,6 +23,10 @@ pub(crate) struct Index {
     pub(crate) bound: Vec<Arc<Bound>>,
     /// DestinationRules, merged by namespace, host and selector.
     pub(crate) rules: BTreeMap<String, Rules>,
+    /// Numbers of TCP services in every workload's /24, by host.
+    pub(crate) tcp_numbers: BTreeMap<String, u8>,
+    /// Policies and token rules.
+    pub(crate) accesses: Accesses,
     gateways: Vec<Arc<Object>>,
     peers: Vec<Arc<Object>>,
     sidecars: Vec<Arc<Object>>,
@@ -32,8 +37,11 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn build(world: &World) -> Self {
         let mut findings = Findings::default();
+        let registry = Registry::build(world);
         Self {
-            registry: Registry::build(world),
+            tcp_numbers: crate::local::numbers(&registry),
+            registry,
+            accesses: Accesses::build(world, &mut findings),
             bound: bound::build(world, &mut findings),
             rules: policy::merge(world),
             gateways: by_age(world, "Gateway"),

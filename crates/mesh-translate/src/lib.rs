@@ -16,7 +16,10 @@ mod registry;
 mod scope;
 mod visible;
 
+mod access;
 mod bound;
+mod l4;
+mod local;
 mod peer;
 mod policy;
 
@@ -31,6 +34,7 @@ mod outbound;
 mod analysis;
 
 pub use analysis::analyze;
+pub use local::{LocalService, local_services};
 pub use node::{NodeError, ProxyKind, ProxyNode};
 pub use world::World;
 

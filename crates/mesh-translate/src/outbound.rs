@@ -1,9 +1,13 @@
 //! A sidecar's outbound side: one HTTP proxy port whose tables are chosen by the authority's port.
 
+mod tcp;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mesh_crd::host;
+use mesh_model::address::WorkloadAddresses;
 use mesh_model::cluster::Endpoints;
 use mesh_model::listener::{ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource};
 use mesh_model::route::{
@@ -46,8 +50,30 @@ pub(crate) fn build(
     let Some(address) = node.outbound else {
         return;
     };
+    let on_mesh: Vec<&Arc<Bound>> = visible.bound.iter().copied().filter(|b| b.is_on(MESH)).collect();
+    let chosen = choose(&on_mesh, &visible.services);
+    let gateways = [MESH.to_owned()];
+    let mut context = RouteContext {
+        world,
+        index,
+        client: Client {
+            namespace: &node.namespace,
+            labels: &node.labels,
+        },
+        gateways: &gateways,
+        port: HTTP_PORT,
+        at_gateway: false,
+    };
+    let listeners = tcp::listeners(&mut context, &visible, &chosen, address, allow_any, out);
+    let place = Tables {
+        visible: &visible,
+        on_mesh: &on_mesh,
+        chosen: &chosen,
+        allow_any,
+        workload: WorkloadAddresses::of(address.ip()),
+    };
     let mut tables = BTreeMap::new();
-    for table in route_tables(world, index, node, &visible, allow_any, findings) {
+    for table in route_tables(&mut context, &place, findings) {
         if let Ok(port) = table.name.parse::<u16>() {
             tables.insert(port, table.name.clone());
         }
@@ -57,7 +83,7 @@ pub(crate) fn build(
     let routes = RouteSource::ByAuthorityPort {
         tables,
         fallback: FALLBACK_TABLE.to_owned(),
-        listeners: BTreeMap::new(),
+        listeners,
     };
     let http = connection::http(world, Place::Outbound, format!("outbound_{name}"), routes);
     let listener = Listener {
@@ -108,15 +134,23 @@ pub(crate) fn clusters(
     }
 }
 
-fn route_tables(
-    world: &World,
-    index: &Index,
-    node: &ProxyNode,
-    visible: &Visible<'_>,
+/// What the tables of all ports are made of.
+struct Tables<'a> {
+    visible: &'a Visible<'a>,
+    on_mesh: &'a [&'a Arc<Bound>],
+    /// The VirtualService of each visible service.
+    chosen: &'a [Option<&'a Arc<Bound>>],
     allow_any: bool,
+    workload: Option<WorkloadAddresses>,
+}
+
+fn route_tables(
+    context: &mut RouteContext<'_>,
+    place: &Tables<'_>,
     findings: &mut Findings,
 ) -> Vec<RouteTable> {
-    let ports: BTreeSet<u16> = visible
+    let ports: BTreeSet<u16> = place
+        .visible
         .services
         .iter()
         .flat_map(|s| &s.ports)
@@ -124,29 +158,14 @@ fn route_tables(
         .map(|p| p.number)
         .chain([HTTP_PORT])
         .collect();
-    let on_mesh: Vec<&Arc<Bound>> = visible.bound.iter().copied().filter(|b| b.is_on(MESH)).collect();
-    let chosen = choose(&on_mesh, &visible.services);
-    let gateways = [MESH.to_owned()];
-    let mut tables: Vec<RouteTable> = ports
-        .into_iter()
-        .map(|port| {
-            let context = RouteContext {
-                world,
-                index,
-                client: Client {
-                    namespace: &node.namespace,
-                    labels: &node.labels,
-                },
-                gateways: &gateways,
-                port,
-                at_gateway: false,
-            };
-            table(&context, visible, &on_mesh, &chosen, allow_any, findings)
-        })
-        .collect();
+    let mut tables = Vec::with_capacity(ports.len() + 1);
+    for port in ports {
+        context.port = port;
+        tables.push(table(context, place, findings));
+    }
     tables.push(RouteTable {
         name: FALLBACK_TABLE.to_owned(),
-        virtual_hosts: vec![Arc::new(catch_all(allow_any))],
+        virtual_hosts: vec![Arc::new(catch_all(place.allow_any))],
     });
     tables
 }
@@ -180,19 +199,17 @@ fn choose<'a>(bound: &[&'a Arc<Bound>], services: &[&Arc<MeshService>]) -> Vec<O
         .collect()
 }
 
-fn table(
-    context: &RouteContext<'_>,
-    visible: &Visible<'_>,
-    on_mesh: &[&Arc<Bound>],
-    chosen: &[Option<&Arc<Bound>>],
-    allow_any: bool,
-    findings: &mut Findings,
-) -> RouteTable {
+fn table(context: &RouteContext<'_>, place: &Tables<'_>, findings: &mut Findings) -> RouteTable {
+    let visible = place.visible;
+    let own = |service: &MeshService| {
+        let number = context.index.tcp_numbers.get(&service.host)?;
+        place.workload.map(|w| w.tcp(*number))
+    };
     let mut hosts = Hosts::default();
     // VirtualServices come first: a literal host of one beats the short name of a service.
     let mut by_bound: BTreeMap<*const Bound, Vec<&Arc<MeshService>>> = BTreeMap::new();
     let mut plain: Vec<&Arc<MeshService>> = Vec::new();
-    for (service, bound) in visible.services.iter().zip(chosen) {
+    for (service, bound) in visible.services.iter().zip(place.chosen) {
         let serves = service
             .port(context.port)
             .is_some_and(|p| p.protocol.may_be_http());
@@ -203,7 +220,7 @@ fn table(
         }
     }
     let known: BTreeSet<&str> = visible.services.iter().map(|s| s.host.as_str()).collect();
-    for bound in on_mesh {
+    for bound in place.on_mesh {
         let services = by_bound.remove(&Arc::as_ptr(bound)).unwrap_or_default();
         let literal = literal_hosts(context.port, bound, &known);
         if services.is_empty() && literal.is_empty() {
@@ -217,7 +234,7 @@ fn table(
         }
         for service in services {
             let name = format!("{}:{}", service.host, context.port);
-            let domains = domains(service, context.client.namespace);
+            let domains = domains(service, context.client.namespace, own(service));
             hosts.add(name, domains, routes.clone());
         }
         for name in literal {
@@ -227,9 +244,13 @@ fn table(
     for service in plain {
         let name = format!("{}:{}", service.host, context.port);
         let routes = vec![Arc::new(route::default_route(context, service))];
-        hosts.add(name, domains(service, context.client.namespace), routes);
+        hosts.add(
+            name,
+            domains(service, context.client.namespace, own(service)),
+            routes,
+        );
     }
-    hosts.list.push(Arc::new(catch_all(allow_any)));
+    hosts.list.push(Arc::new(catch_all(place.allow_any)));
     RouteTable {
         name: context.port.to_string(),
         virtual_hosts: hosts.list,
@@ -284,7 +305,7 @@ pub(crate) fn domain(name: &str) -> Domain {
 }
 
 /// The FQDN with and without the final dot, short forms as seen from the client's namespace, addresses.
-fn domains(service: &MeshService, client: &str) -> Vec<Domain> {
+fn domains(service: &MeshService, client: &str, own: Option<IpAddr>) -> Vec<Domain> {
     let mut names = vec![service.host.clone()];
     if service.kubernetes {
         names.push(format!("{}.", service.host));
@@ -295,7 +316,7 @@ fn domains(service: &MeshService, client: &str) -> Vec<Domain> {
         names.push(format!("{name}.{namespace}"));
         names.push(format!("{name}.{namespace}.svc"));
     }
-    names.extend(service.vips.iter().map(|ip| {
+    names.extend(service.vips.iter().chain(&own).map(|ip| {
         if ip.is_ipv6() {
             format!("[{ip}]")
         } else {

@@ -5,6 +5,8 @@ mod headers;
 mod matches;
 mod retry;
 
+pub(crate) use action::resolve;
+
 use std::sync::Arc;
 
 use mesh_crd::networking::destination_rule::{ConsistentHash, HttpCookie};

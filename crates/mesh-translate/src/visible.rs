@@ -122,14 +122,19 @@ impl<'a> Visible<'a> {
             });
             // An imported VirtualService brings its destinations along.
             let mut wanted: Vec<String> = Vec::new();
+            let mut want = |host: &str, namespace: &str| {
+                let name = mesh_crd::mesh_config::MeshConfig::DOMAIN;
+                wanted.push(host::expand(host, namespace, name).to_ascii_lowercase());
+            };
             for b in &bound {
                 for rule in &b.rules {
                     for d in &rule.route.route {
-                        let name = mesh_crd::mesh_config::MeshConfig::DOMAIN;
-                        wanted.push(
-                            host::expand(&d.destination.host, &rule.namespace, name).to_ascii_lowercase(),
-                        );
+                        want(&d.destination.host, &rule.namespace);
                     }
+                }
+                let l4 = b.tls.iter().flat_map(|r| &r.route);
+                for d in l4.chain(b.tcp.iter().flat_map(|r| &r.route)) {
+                    want(&d.destination.host, &b.key.namespace);
                 }
             }
             services

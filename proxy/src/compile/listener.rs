@@ -12,9 +12,12 @@ use mesh_model::listener::{
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 
-use super::{ClusterEntry, Problems, Table, chain_name, compile_table, is_http, listener_resource, sinks};
+use super::{
+    ClusterEntry, Problems, Table, chain_name, compile_table, is_http, listener_resource, next_id, sinks,
+};
 use crate::access_log::{LogSinks, Sink};
 use crate::secure::TlsContexts;
+use crate::walk::admit::Guard;
 
 /// A listener with everything that serving a connection needs.
 pub(crate) struct ListenerEntry {
@@ -64,6 +67,8 @@ pub(crate) struct HttpEntry {
     pub(crate) direction: Direction,
     /// Routes.
     pub(crate) routes: Routes,
+    /// Policies.
+    pub(crate) guard: Option<Guard>,
     /// Access logs.
     pub(crate) logs: Vec<Sink>,
 }
@@ -76,6 +81,10 @@ pub(crate) struct TcpEntry {
     pub(crate) direction: Direction,
     /// Clusters in configured order; `None` = no such cluster.
     pub(crate) clusters: Vec<Option<Arc<ClusterEntry>>>,
+    /// Identity for counters.
+    pub(crate) id: u32,
+    /// Policies.
+    pub(crate) guard: Option<Guard>,
     /// Access logs.
     pub(crate) logs: Vec<Sink>,
 }
@@ -179,6 +188,7 @@ fn compile_chain(
                 config: HttpConnection::clone(http),
                 direction: listener.direction,
                 routes,
+                guard: Guard::new(&http.policies),
                 logs: sinks(context.logs, &http.access_logs),
             }))
         }
@@ -190,6 +200,8 @@ fn compile_chain(
                 .iter()
                 .map(|(name, _)| context.clusters.get(name).cloned())
                 .collect(),
+            id: next_id(),
+            guard: Guard::new(&tcp.policies),
             logs: sinks(context.logs, &tcp.access_logs),
         })),
     };

@@ -10,6 +10,7 @@ use crate::accept::Accepted;
 use crate::call::Call;
 use crate::codec::head::{HeadError, Method, Request, RequestRules, Response, parse_request};
 use crate::codec::write;
+use crate::compile::Routes;
 use crate::detect::PREFACE;
 use crate::refusal::Refusal;
 use crate::runtime::NodeKind;
@@ -66,6 +67,12 @@ fn stall_limit(context: &Context) -> Option<Duration> {
     configured.or(context.is_edge().then_some(STALL_LIMIT_EDGE))
 }
 
+/// Whether CONNECT opens tunnels: at an application's own HTTP proxy port, not inside another tunnel.
+fn offers_tunnels(context: &Context) -> bool {
+    context.downstream.captured.is_none()
+        && matches!(&context.http.routes, Routes::ByPort { listeners, .. } if !listeners.is_empty())
+}
+
 /// Serves requests until the connection ends.
 pub(super) async fn serve(mut session: Session, accepted: Accepted) {
     let registered = accepted.registered;
@@ -95,6 +102,21 @@ pub(super) async fn serve(mut session: Session, accepted: Accepted) {
             }
         }
         connection.set_deadline(None);
+        if call.heads.request.kind == Method::Connect && offers_tunnels(&call.context) {
+            let authority = call.heads.request.authority_bytes().to_vec();
+            let context = Rc::clone(&call.context);
+            match crate::accept::open_tunnel(&context, side.wire, &authority, registered).await {
+                // What is inside is recorded, not the tunnel.
+                Ok(()) => call.forget(),
+                Err((wire, registered)) => {
+                    let mut side = ClientSide::new(wire);
+                    call.close = true;
+                    refuse(&mut call, &mut side, Refusal::no_endpoint()).await;
+                    drop(registered);
+                }
+            }
+            return;
+        }
         side.stall = stall_limit(&call.context).map(|limit| (Rc::clone(connection), limit));
         side.incoming = Incoming::new(call.heads.request.framing);
         side.owes_continue = call.heads.request.expect_continue;

@@ -201,6 +201,7 @@ pub fn snapshot(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> Snapshot {
             .map(|c| (c.name.clone(), Arc::new(c)))
             .collect(),
         endpoints: BTreeMap::new(),
+        ..Snapshot::default()
     }
 }
 

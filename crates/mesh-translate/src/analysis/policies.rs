@@ -155,10 +155,35 @@ pub(super) fn service(key: &ObjectKey, r: &Resource<Service>, findings: &mut Fin
 
 /// Kinds that are kept but do nothing yet: that must not be silent, least of all for policies.
 pub(super) fn untyped(key: &ObjectKey, spec: &Untyped, findings: &mut Findings) {
+    if spec.spec.get("targetRefs").is_some() || spec.spec.get("targetRef").is_some() {
+        findings.unsupported(
+            key,
+            "spec.targetRefs".into(),
+            "policies are chosen by selector only; this one holds nowhere",
+            "use spec.selector",
+        );
+    }
+    if spec.spec.get("action").and_then(serde_json::Value::as_str) == Some("CUSTOM") {
+        findings.unsupported(
+            key,
+            "spec.action".into(),
+            "external authorization is not asked yet: what the rules match is refused",
+            "use ALLOW or DENY",
+        );
+    }
+    let rules = spec.spec.get("jwtRules").and_then(serde_json::Value::as_array);
+    for (i, rule) in rules.into_iter().flatten().enumerate() {
+        if rule.get("jwksUri").is_some() && rule.get("jwks").is_none() {
+            findings.unsupported(
+                key,
+                format!("spec.jwtRules[{i}].jwksUri"),
+                "keys are not fetched yet: every token of this issuer is refused",
+                "write the keys into jwks",
+            );
+        }
+    }
     let what = match spec.kind {
-        "AuthorizationPolicy" => "authorization policies are not enforced yet: every request is allowed",
-        "RequestAuthentication" => "tokens are not checked yet: every request is allowed",
-        "WorkloadGroup" => return,
+        "AuthorizationPolicy" | "RequestAuthentication" | "WorkloadGroup" => return,
         _ => "this kind is kept but not acted on yet",
     };
     findings.add(

@@ -74,13 +74,25 @@ pub(super) fn check(
             );
         }
     }
-    for (kind, used) in [("tls", !r.spec.tls.is_empty()), ("tcp", !r.spec.tcp.is_empty())] {
-        if used {
+    let tls = r.spec.tls.iter().map(|rule| (&rule.matches, &rule.route));
+    let tcp = r.spec.tcp.iter().map(|rule| (&rule.matches, &rule.route));
+    let all = tls.enumerate().map(|(i, rule)| (format!("spec.tls[{i}]"), rule));
+    let all = all.chain(tcp.enumerate().map(|(i, rule)| (format!("spec.tcp[{i}]"), rule)));
+    for (field, (matches, route)) in all {
+        for (j, candidate) in route.iter().enumerate() {
+            let at = format!("{field}.route[{j}].destination");
+            place.destination(&at, &candidate.destination, findings);
+        }
+        for (j, _) in matches
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| !m.source_subnet.is_empty())
+        {
             findings.unsupported(
                 key,
-                format!("spec.{kind}"),
-                &format!("{kind} rules are not acted on yet"),
-                "route by http where possible",
+                format!("{field}.match[{j}].sourceSubnet"),
+                "the client's address is not looked at",
+                "use sourceLabels or sourceNamespace",
             );
         }
     }

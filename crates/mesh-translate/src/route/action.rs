@@ -87,14 +87,15 @@ fn forward(context: &RouteContext<'_>, rule: &BoundRule) -> Forward {
     }
 }
 
-struct Target {
-    host: String,
-    port: u16,
-    cluster: String,
+/// A resolved destination.
+pub(crate) struct Target {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) cluster: String,
 }
 
 /// The cluster of a destination. Without a port: the listener's, but at a gateway a service's only port.
-fn resolve(context: &RouteContext<'_>, destination: &Destination, namespace: &str) -> Target {
+pub(crate) fn resolve(context: &RouteContext<'_>, destination: &Destination, namespace: &str) -> Target {
     let host = host::expand(&destination.host, namespace, MeshConfig::DOMAIN).to_ascii_lowercase();
     let named = destination
         .port

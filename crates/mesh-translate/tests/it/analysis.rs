@@ -264,7 +264,25 @@ fn tls_modes_that_servers_refuse() {
 }
 
 #[test]
-fn policies_that_are_not_enforced_say_so() {
-    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: app}\nspec: {}";
-    check(&[policy], &["AuthorizationPolicy p: SL0001 spec"]);
+fn policies_that_are_not_enforced_as_written_say_so() {
+    let policy = |kind: &str, spec: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: p, namespace: app}}\nspec: {spec}"
+        )
+    };
+    check(&[&policy("AuthorizationPolicy", "{}")], &[]);
+    check(
+        &[&policy(
+            "AuthorizationPolicy",
+            "{action: CUSTOM, provider: {name: x}, rules: [{}]}",
+        )],
+        &["AuthorizationPolicy p: SL0001 spec.action"],
+    );
+    check(
+        &[&policy(
+            "RequestAuthentication",
+            "{jwtRules: [{issuer: a, jwksUri: 'https://a.test/keys'}]}",
+        )],
+        &["RequestAuthentication p: SL0001 spec.jwtRules[0].jwksUri"],
+    );
 }

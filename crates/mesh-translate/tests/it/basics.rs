@@ -29,7 +29,9 @@ fn a_sidecar_without_rules_reaches_every_service() {
             "cluster outbound|8082||multi.app.svc.cluster.local eds LeastRequest Http2 auto …",
             "cluster outbound|9000||tcp-echo.app.svc.cluster.local eds LeastRequest Unspecified auto …",
             "endpoints outbound|80||web.app.svc.cluster.local 127.64.1.2:8080=web-v1+tls 127.64.2.2:8080=web-v2",
-            "!listener 127.64.9.2…",
+            "!listener 127.64.9.2:…",
+            "listener 127.64.9.206:9000 [] tcp outbound|9000||tcp-echo.app.svc.cluster.local",
+            "listener 127.64.9.203:8083 plain [http/1.1,h2c] routes 8083",
         ],
     );
 }
