@@ -73,6 +73,11 @@ pub(crate) const TESTS: &[Tool] = &[
         remedy: "apt-get install maven",
     },
     Tool {
+        names: &["pg_ctlcluster", "postgres"],
+        purpose: "runs the PostgreSQL server on which the store is tested",
+        remedy: "apt-get install postgresql",
+    },
+    Tool {
         names: &["git"],
         purpose: "lists the files that tidy reads",
         remedy: "apt-get install git",

@@ -35,17 +35,34 @@ pub fn add(block: &mut Block, key: &SeriesKey, delta: &SeriesDelta) {
 /// Compressed bytes of a block.
 pub fn pack(block: &Block) -> Result<Vec<u8>, Error> {
     let series: Vec<(&SeriesKey, &SeriesDelta)> = block.iter().collect();
-    zstd::bulk::compress(&encode(&series), LEVEL).map_err(|e| Error::Damaged(e.to_string()))
+    compress(&encode(&series))
 }
 
 /// Reads [`pack`].
 pub fn unpack(bytes: &[u8]) -> Result<Vec<(SeriesKey, SeriesDelta)>, Error> {
+    decode(&decompress(bytes)?)
+}
+
+/// Compresses.
+pub(crate) fn compress(plain: &[u8]) -> Result<Vec<u8>, Error> {
+    zstd::bulk::compress(plain, LEVEL).map_err(|e| Error::Damaged(e.to_string()))
+}
+
+/// Reads [`compress`]; what says that it is larger than anything written here is damaged.
+pub(crate) fn decompress(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let damaged = |e: std::io::Error| Error::Damaged(e.to_string());
+    // The frame's own word, where it is believable, saves growing step by step.
+    if let Ok(Some(size)) = zstd::zstd_safe::get_frame_content_size(bytes)
+        && let Ok(size) = usize::try_from(size)
+        && size <= bytes.len().saturating_mul(64).min(MAX_BYTES)
+    {
+        return zstd::bulk::decompress(bytes, size).map_err(damaged);
+    }
     let decoder = zstd::stream::read::Decoder::new(bytes).map_err(damaged)?;
     let mut plain = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(decoder, MAX_BYTES as u64), &mut plain)
         .map_err(damaged)?;
-    decode(&plain)
+    Ok(plain)
 }
 
 /// Plain bytes of series, for the journal.
@@ -276,11 +293,12 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push((value & 0x7f) as u8);
 }
 
-fn put_signed(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
     put(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
 }
 
 /// A reader that never reads past the end.
+#[derive(Clone, Copy)]
 pub(crate) struct Input<'b>(pub(crate) &'b [u8]);
 
 impl<'b> Input<'b> {
@@ -293,11 +311,23 @@ impl<'b> Input<'b> {
         Ok(head)
     }
 
-    fn byte(&mut self) -> Result<u8, Error> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Error> {
         Ok(self.bytes(1)?.first().copied().unwrap_or_default())
     }
 
+    #[inline]
     pub(crate) fn number(&mut self) -> Result<u64, Error> {
+        // Most numbers are small.
+        if let Some((first, rest)) = self.0.split_first()
+            && *first < 0x80
+        {
+            self.0 = rest;
+            return Ok(u64::from(*first));
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Result<u64, Error> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -309,7 +339,7 @@ impl<'b> Input<'b> {
         Err(damaged("number too long"))
     }
 
-    fn signed(&mut self) -> Result<i64, Error> {
+    pub(crate) fn signed(&mut self) -> Result<i64, Error> {
         let value = self.number()?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
@@ -323,7 +353,7 @@ impl<'b> Input<'b> {
         Ok(length)
     }
 
-    fn text(&mut self) -> Result<String, Error> {
+    pub(crate) fn text(&mut self) -> Result<String, Error> {
         let length = self.length()?;
         let bytes = self.bytes(length)?;
         std::str::from_utf8(bytes)
@@ -331,7 +361,7 @@ impl<'b> Input<'b> {
             .map_err(|_| damaged("text"))
     }
 
-    fn float(&mut self) -> Result<f64, Error> {
+    pub(crate) fn float(&mut self) -> Result<f64, Error> {
         let bytes = self.bytes(8)?.try_into().map_err(|_| damaged("float"))?;
         Ok(f64::from_bits(u64::from_le_bytes(bytes)))
     }

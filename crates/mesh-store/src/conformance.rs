@@ -1,4 +1,4 @@
-//! The suite that every implementation of [`History`] passes.
+//! The suite that every store passes: [`History`], [`Records`], [`Revisions`].
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test suite")]
 
 use mesh_model::edge::{Batch, Reporter, RequestProtocol, SeriesDelta, SeriesKey, WindowDelta};
@@ -7,7 +7,11 @@ use mesh_model::histogram::ExponentialHistogram;
 use mesh_model::route::RouteOrigin;
 use mesh_model::workload::{ServiceName, Workload};
 
-use crate::history::{Appended, History, Resolution};
+use crate::history::{Appended, History, Limits, Resolution};
+use crate::records::{Records, Revisions};
+
+pub mod records;
+mod revisions;
 
 /// A moment long enough after 1970 for every horizon, at an hour's border.
 pub const NOW: u64 = 1_700_002_800;
@@ -80,15 +84,24 @@ pub async fn requests(history: &dyn History, from: u64, to: u64) -> u64 {
     sum
 }
 
-/// Runs every case; `open` gives an empty history with the default times and `bytes` as byte limit.
-pub async fn run<H: History>(open: impl AsyncFn(u64) -> H) {
-    const LARGE: u64 = 1 << 30;
-    duplicates_count_once(&open(LARGE).await).await;
-    folding_changes_no_answer(&open(LARGE).await).await;
-    late_deltas_join_closed_windows(&open(LARGE).await).await;
-    an_end_without_goodbye_is_a_gap(&open(LARGE).await).await;
-    old_windows_go_finest_first(&open(LARGE).await).await;
-    the_byte_limit_holds(&open(600_000).await).await;
+/// Runs every case; `open` gives an empty store with these limits.
+pub async fn run<S: History + Records + Revisions>(open: impl AsyncFn(Limits) -> S) {
+    let fresh = async || open(Limits::default()).await;
+    let small = Limits {
+        bytes: 600_000,
+        ..Limits::default()
+    };
+    duplicates_count_once(&fresh().await).await;
+    folding_changes_no_answer(&fresh().await).await;
+    sums_are_what_reading_gives(&fresh().await).await;
+    late_deltas_join_closed_windows(&fresh().await).await;
+    an_end_without_goodbye_is_a_gap(&fresh().await).await;
+    old_windows_go_finest_first(&fresh().await).await;
+    any_text_is_kept(&fresh().await).await;
+    the_byte_limit_holds(&open(small).await).await;
+    records::run(&open).await;
+    revisions::run(&open).await;
+    nothing_pushes_out_the_rest(&open(small).await).await;
 }
 
 async fn duplicates_count_once(history: &dyn History) {
@@ -133,6 +146,99 @@ async fn folding_changes_no_answer(history: &dyn History) {
             .unwrap(),
         (NOW + 10, NOW + 30)
     );
+}
+
+async fn sums_are_what_reading_gives(history: &dyn History) {
+    // Two hours, several sources and codes, some of it not folded.
+    for sequence in 1..=40_u64 {
+        let window = NOW + sequence * 180 / 10 * 10;
+        let mut first = batch("a", 1, sequence, window, sequence);
+        let other = batch("b", 1, sequence, window, 2 * sequence);
+        if let (Some(window), Some(more)) = (first.windows.first_mut(), other.windows.into_iter().next()) {
+            window.series.extend(more.series);
+            window.series.push((
+                key("a", 503),
+                SeriesDelta {
+                    requests: 1,
+                    ..SeriesDelta::default()
+                },
+            ));
+        }
+        history.append(&first, false).await.unwrap();
+        if sequence % 7 == 0 {
+            history.fold(window).await.unwrap();
+        }
+    }
+    for (from, to) in [
+        (NOW, NOW + 8000),
+        (NOW + 3333, NOW + 5555),
+        (NOW + 7000, NOW + 7300),
+    ] {
+        let wanted = |key: &SeriesKey| &*key.source.name == "a";
+        let mut read = crate::block::Block::new();
+        let span = history
+            .read(from, to, Resolution::Hour, &mut |_, key, delta| {
+                if wanted(key) {
+                    crate::block::add(&mut read, key, delta);
+                }
+            })
+            .await
+            .unwrap();
+        let mut sums = crate::block::Block::new();
+        let mut add = |_: u64, key: &SeriesKey, delta: &SeriesDelta| crate::block::add(&mut sums, key, delta);
+        let summed = history
+            .sums(from, to, Resolution::Hour, &wanted, &mut add)
+            .await
+            .unwrap();
+        assert_eq!((span, read), (summed, sums), "{from}..{to}");
+    }
+}
+
+/// Names come from outside: none can stop a fold.
+async fn any_text_is_kept(history: &dyn History) {
+    let hostile = "\0'; DROP TABLE block; --\u{202e}<script>\n";
+    let mut batch = batch("a\0", 1, 1, NOW, 2);
+    for (key, _) in batch.windows.iter_mut().flat_map(|window| &mut window.series) {
+        key.source.name = hostile.into();
+        key.origin.route = hostile.into();
+    }
+    history.append(&batch, false).await.unwrap();
+    history.fold(NOW + 10).await.unwrap();
+    let mut names = Vec::new();
+    let mut visit = |_: u64, key: &SeriesKey, _: &SeriesDelta| names.push(key.source.name.clone());
+    history
+        .read(NOW, NOW + 10, Resolution::Hour, &mut visit)
+        .await
+        .unwrap();
+    assert_eq!(names, [hostile]);
+}
+
+/// One byte limit for all: each family keeps its share.
+async fn nothing_pushes_out_the_rest<S: History + Records + Revisions>(store: &S) {
+    store.append(&batch("a", 1, 1, NOW, 3), false).await.unwrap();
+    store.record(&revisions::revision(1)).await.unwrap();
+    store.fold(NOW).await.unwrap();
+    for round in 1..=30_u64 {
+        let spans: Vec<_> = (0..100).map(|i| records::span(round * 1000 + i, 1)).collect();
+        store.keep(&[], &spans).await.unwrap();
+        store.fold(NOW + round).await.unwrap();
+        let usage = store.usage().await.unwrap();
+        assert!(usage.bytes <= usage.limit, "{usage:?}");
+    }
+    assert_eq!(
+        requests(store, NOW, NOW + 10).await,
+        3,
+        "spans did not push out history"
+    );
+    let kept = store.revisions(&Default::default(), 10).await.unwrap();
+    assert_eq!(kept.len(), 1, "nor revisions");
+    let newest = store.traces(&Default::default(), 10).await.unwrap();
+    assert_eq!(
+        newest.first().map(|t| t.trace_id),
+        Some(records::trace_id(30_099))
+    );
+    let oldest = store.trace(records::trace_id(1000)).await.unwrap();
+    assert_eq!(oldest, vec![], "the oldest went");
 }
 
 async fn late_deltas_join_closed_windows(history: &dyn History) {

@@ -1,6 +1,6 @@
 //! What a history is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mesh_model::edge::{Batch, SeriesDelta, SeriesKey};
 
@@ -51,7 +51,15 @@ pub struct Limits {
     pub minutes_kept: u64,
     /// Seconds for which 1 h windows are kept.
     pub hours_kept: u64,
-    /// Bytes of all tables together; the oldest of the finest resolution goes first.
+    /// Seconds for which kept requests are kept.
+    pub requests_kept: u64,
+    /// Seconds for which spans are kept.
+    pub spans_kept: u64,
+    /// Seconds for which revisions of configuration are kept; the newest of each object stays.
+    pub revisions_kept: u64,
+    /// Bytes of everything together. Each family may use what the others leave free; when there is too much, the
+    /// one that exceeds its share most (blocks 40 %, hourly rows 10 %, kept requests 20 %, spans 20 %, revisions
+    /// 10 %) loses its oldest, blocks of the finest resolution first. So none can push out another's share.
     pub bytes: u64,
 }
 
@@ -61,6 +69,9 @@ impl Default for Limits {
             ten_seconds_kept: 2 * 3600,
             minutes_kept: 7 * 24 * 3600,
             hours_kept: 90 * 24 * 3600,
+            requests_kept: 7 * 24 * 3600,
+            spans_kept: 7 * 24 * 3600,
+            revisions_kept: 90 * 24 * 3600,
             bytes: 1 << 30,
         }
     }
@@ -139,6 +150,9 @@ pub enum Error {
 /// Receives series with the start of their window.
 pub type Visit<'v> = &'v mut (dyn FnMut(u64, &SeriesKey, &SeriesDelta) + Send);
 
+/// Says which series are asked for.
+pub type Wanted<'w> = &'w (dyn Fn(&SeriesKey) -> bool + Sync);
+
 /// The record of everything that proxies reported.
 #[async_trait::async_trait]
 pub trait History: Send + Sync {
@@ -150,11 +164,22 @@ pub trait History: Send + Sync {
     /// the byte limit.
     async fn fold(&self, now: u64) -> Result<(), Error>;
 
-    /// Visits all series of the windows in `[from, to)`, appended ones included, window by window in the
-    /// resolutions that [`crate::cover::cover`] chooses (none above `step` where finer ones are kept), snapped to
+    /// Visits all series of the windows in `[from, to)`, appended ones included, in any order, in the resolutions that [`crate::cover::cover`] chooses (none above `step` where finer ones are kept), snapped to
     /// borders; answers the snapped interval. A series may be visited several times for one window: add up.
     async fn read(&self, from: u64, to: u64, step: Resolution, visit: Visit<'_>)
     -> Result<(u64, u64), Error>;
+
+    /// Visits the sums of the wanted series over the whole of `[from, to)`, snapped as in [`History::read`], with the
+    /// interval's start. Much cheaper than adding up what `read` visits. A series may be visited several times: add
+    /// up.
+    async fn sums(
+        &self,
+        from: u64,
+        to: u64,
+        step: Resolution,
+        wanted: Wanted<'_>,
+        visit: Visit<'_>,
+    ) -> Result<(u64, u64), Error>;
 
     /// Gaps that touch `[from, to)` (Unix seconds), oldest first.
     async fn gaps(&self, from: u64, to: u64) -> Result<Vec<Gap>, Error>;
@@ -164,4 +189,8 @@ pub trait History: Send + Sync {
 
     /// Why nothing is being recorded at present, if so.
     fn failure(&self) -> Option<String>;
+
+    /// Copies everything into a new file at `to`, while recording goes on; a database server is backed up by its
+    /// own tools, which the error says.
+    async fn backup(&self, to: &Path) -> Result<(), Error>;
 }

@@ -1,5 +1,9 @@
 //! Kept requests, spans and configuration revisions: what a number leads to.
 
+pub(crate) mod codec;
+pub(crate) mod matcher;
+pub(crate) mod segment;
+
 use mesh_model::record::{KeptReason, KeptRequest, Span, TraceId};
 
 use crate::Error;
@@ -162,6 +166,27 @@ pub enum Change {
     Updated,
     /// It went.
     Deleted,
+}
+
+impl Change {
+    /// All, in the order of an object's life.
+    pub const ALL: [Self; 3] = [Self::Created, Self::Updated, Self::Deleted];
+
+    /// Name in APIs and stores.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// Reads the name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|change| change.as_str() == text)
+    }
 }
 
 /// One seen state of a configuration object.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::engine::SqlStore;
 use crate::history::{Error, History, Limits};
 use crate::records::{Records, Revisions};
 
@@ -74,15 +75,13 @@ pub struct Store {
 /// Opens (or makes) the store. Data of a later version is refused and left untouched; other trouble leaves a store
 /// that keeps trying: see [`History::failure`].
 pub async fn open(options: &StoreOptions) -> Result<Store, Error> {
-    match &options.database {
-        Database::Sqlite => {
-            let history = crate::SqliteHistory::open(&options.folder, options.limits).await?;
-            Ok(Store {
-                history: Arc::new(history),
-                records: Arc::new(crate::pending::Pending),
-                revisions: Arc::new(crate::pending::Pending),
-            })
-        }
-        Database::Postgres(_) => Err(Error::Unavailable("this build stores in SQLite only".into())),
-    }
+    let store = Arc::new(match &options.database {
+        Database::Sqlite => SqlStore::sqlite(&options.folder, options.limits).await?,
+        Database::Postgres(url) => SqlStore::postgres(url, options.limits).await?,
+    });
+    Ok(Store {
+        history: Arc::clone(&store) as Arc<dyn History>,
+        records: Arc::clone(&store) as Arc<dyn Records>,
+        revisions: store,
+    })
 }

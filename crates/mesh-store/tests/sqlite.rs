@@ -1,26 +1,39 @@
-//! The SQLite history: conformance, restarts, trouble with the file.
+//! The store on SQLite: conformance, restarts, trouble with the file, backup.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
 use mesh_store::conformance::{self, NOW, batch, requests};
-use mesh_store::{Appended, Error, History, Limits, SqliteHistory};
+use mesh_store::{Appended, Error, History, Limits, SqlStore};
 
-async fn open(folder: &std::path::Path) -> SqliteHistory {
-    SqliteHistory::open(folder, Limits::default()).await.unwrap()
+async fn open(folder: &std::path::Path) -> SqlStore {
+    SqlStore::sqlite(folder, Limits::default()).await.unwrap()
 }
 
 #[tokio::test]
 async fn conforms() {
-    conformance::run(async |bytes| {
+    conformance::run(async |limits| {
         let folder = tempfile::tempdir().unwrap();
-        let limits = Limits {
-            bytes,
-            ..Limits::default()
-        };
-        SqliteHistory::open(&folder.keep(), limits).await.unwrap()
+        SqlStore::sqlite(&folder.keep(), limits).await.unwrap()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_backup_is_a_whole_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = open(folder.path()).await;
+    history.append(&batch("a", 1, 1, NOW, 3), false).await.unwrap();
+    history.fold(NOW + 10).await.unwrap();
+    history.append(&batch("a", 1, 2, NOW, 4), false).await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    history.backup(&copy.path().join("history.db")).await.unwrap();
+    history.append(&batch("a", 1, 3, NOW, 5), false).await.unwrap();
+    let error = history.backup(&copy.path().join("history.db")).await.unwrap_err();
+    assert!(error.to_string().contains("is there already"), "{error}");
+    let copied = open(copy.path()).await;
+    assert_eq!(requests(&copied, NOW, NOW + 10).await, 7);
+    assert_eq!(requests(&history, NOW, NOW + 10).await, 12);
 }
 
 #[tokio::test]
@@ -43,14 +56,14 @@ async fn a_newer_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()).await);
     std::fs::write(folder.path().join("format"), "99\n").unwrap();
-    let error = SqliteHistory::open(folder.path(), Limits::default())
+    let error = SqlStore::sqlite(folder.path(), Limits::default())
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Newer { found: 99, .. }));
 }
 
 /// Appends until it works, at most ten seconds.
-async fn until_recorded(history: &SqliteHistory, batch: &mesh_model::edge::Batch) {
+async fn until_recorded(history: &SqlStore, batch: &mesh_model::edge::Batch) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while let Err(error) = history.append(batch, false).await {
         assert!(tokio::time::Instant::now() < deadline, "{error}");

@@ -8,6 +8,7 @@ mod address;
 mod binary;
 mod condition;
 mod fetch;
+mod postgres;
 mod process;
 mod prometheus;
 
@@ -15,5 +16,6 @@ pub use address::{AddressBlock, free_port};
 pub use binary::binary;
 pub use condition::eventually;
 pub use fetch::{Answer, get, get_json, get_text, request};
+pub use postgres::Postgres;
 pub use process::Process;
 pub use prometheus::{Sample, Samples};

@@ -9,16 +9,19 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Connection, SqlitePool};
 
-use super::unavailable;
 use crate::history::Error;
+use crate::link::unavailable;
 
 /// Scripts in order; the format version is their number.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("../../../../migrations/sqlite/0001_history.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../../../migrations/sqlite/0001_history.sql"),
+    include_str!("../../../../migrations/sqlite/0002_records.sql"),
+];
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CACHE_KIB: &str = "-1024";
 
-pub(super) fn database(folder: &Path) -> PathBuf {
+pub(crate) fn database(folder: &Path) -> PathBuf {
     folder.join("history.db")
 }
 
@@ -86,7 +89,7 @@ async fn probe(connection: &mut SqliteConnection) -> Result<(), Error> {
 /// Opens a pool of readers.
 pub(super) async fn readers(folder: &Path) -> Result<SqlitePool, Error> {
     SqlitePoolOptions::new()
-        .max_connections(2)
+        .max_connections(4)
         .acquire_timeout(BUSY_TIMEOUT)
         .connect_with(options(folder).read_only(true))
         .await
@@ -147,6 +150,31 @@ pub(super) async fn migrate(
         transaction.commit().await.map_err(unavailable)?;
     }
     Ok(())
+}
+
+/// Copies the database into a new file.
+pub(super) async fn backup(folder: &Path, to: &Path) -> Result<(), Error> {
+    if to.exists() {
+        return Err(Error::Unavailable(format!(
+            "{} is there already; name a file that is not",
+            to.display()
+        )));
+    }
+    if !database(folder).is_file() {
+        return Err(Error::Unavailable(format!(
+            "{} is not there: nothing has been recorded in this folder",
+            database(folder).display()
+        )));
+    }
+    let mut connection = SqliteConnection::connect_with(&options(folder).create_if_missing(false))
+        .await
+        .map_err(unavailable)?;
+    sqlx::query("VACUUM INTO ?")
+        .bind(to.to_string_lossy().into_owned())
+        .execute(&mut connection)
+        .await
+        .map_err(unavailable)?;
+    connection.close().await.map_err(unavailable)
 }
 
 /// Bytes of all pages that hold something.

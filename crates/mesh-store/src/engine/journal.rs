@@ -5,7 +5,7 @@ use mesh_model::edge::{SeriesDelta, SeriesKey, WindowDelta};
 use crate::block::{self, Input, put};
 use crate::history::Error;
 
-pub(super) fn encode(windows: &[WindowDelta]) -> Vec<u8> {
+pub(crate) fn encode(windows: &[WindowDelta]) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out, windows.len() as u64);
     for window in windows {
@@ -18,7 +18,7 @@ pub(super) fn encode(windows: &[WindowDelta]) -> Vec<u8> {
     out
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<WindowDelta>, Error> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<WindowDelta>, Error> {
     let mut input = Input(bytes);
     let count = input.length()?;
     let mut windows = Vec::with_capacity(count);
