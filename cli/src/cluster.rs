@@ -2,6 +2,9 @@
 //! their readiness, computes endpoints, and hands out service-account tokens.
 
 pub(crate) mod endpoints;
+pub(crate) mod expiry;
+pub(crate) mod lease;
+pub(crate) mod numbers;
 pub(crate) mod objects;
 pub(crate) mod readiness;
 pub(crate) mod registration;

@@ -25,25 +25,52 @@ impl Folder {
         let path = std::path::absolute(path).tried_as(Code::Configuration, what)?;
         make(&path).tried_as(Code::Configuration, what)?;
         let folder = Self(path.clone());
-        for inside in [folder.logs(), folder.workloads(), folder.controlplane()] {
+        for inside in [
+            folder.logs(),
+            folder.workloads(),
+            folder.runs(),
+            folder.controlplane(),
+        ] {
             make(&inside).tried_as(Code::Configuration, what)?;
         }
         Ok(folder)
     }
 
-    /// A folder that must have been made by a supervisor.
-    pub(crate) fn existing(path: &Path) -> Self {
-        Self(path.to_path_buf())
+    /// The folder of a running mesh: the one named, or the one that runs of those that nobody need name.
+    pub(crate) fn running(named: Option<&Path>) -> Result<Self, Failure> {
+        let candidates = match named {
+            Some(path) => vec![path.to_path_buf()],
+            None => vec![Self::default_path("mesh"), Self::default_path("demo")],
+        };
+        let none = candidates
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>();
+        candidates
+            .into_iter()
+            .map(|path| Self(std::path::absolute(&path).unwrap_or(path)))
+            .find(Self::is_locked)
+            .ok_or_else(|| {
+                Failure::unavailable(format!(
+                    "no mesh runs with the data folder {}; start one with `sightline up` or `sightline demo`, or name its folder with --data",
+                    none.join(" or ")
+                ))
+            })
     }
 
-    /// Where it is when nobody says: the user's data directory.
-    pub(crate) fn default_path() -> PathBuf {
+    /// A folder that need not be there.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()))
+    }
+
+    /// Where it is when nobody says: in the user's data directory.
+    pub(crate) fn default_path(name: &str) -> PathBuf {
         let base = std::env::var_os("XDG_DATA_HOME")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
             .unwrap_or_else(std::env::temp_dir);
-        base.join("sightline/demo")
+        base.join("sightline").join(name)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -70,10 +97,17 @@ impl Folder {
     pub(crate) fn status(&self) -> PathBuf {
         self.0.join("status.json")
     }
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.0.join("kubeconfig")
+    }
+    /// One file for each `sightline run` and `sightline gateway`.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.0.join("runs")
+    }
     pub(crate) fn final_counts(&self) -> PathBuf {
         self.0.join("loadgen-final.json")
     }
-    fn lock_file(&self) -> PathBuf {
+    pub(crate) fn lock_file(&self) -> PathBuf {
         self.0.join("supervisor.lock")
     }
 

@@ -2,13 +2,18 @@
 
 mod cluster;
 mod demo;
+mod down;
 mod failure;
 mod fetch;
 mod folder;
+mod join;
 mod launch;
+mod member;
+mod mesh;
 mod ports;
 mod status;
 mod supervisor;
+mod up;
 
 use std::process::ExitCode;
 
@@ -31,6 +36,18 @@ enum Command {
     /// Run a whole mesh on this machine: API server, control plane, gateway, console, sample shop, load.
     #[command(after_help = demo::EXAMPLES)]
     Demo(Box<demo::Options>),
+    /// Hold a mesh for plain processes on this machine: API server, control plane, console.
+    #[command(after_help = up::EXAMPLES)]
+    Up(Box<up::Options>),
+    /// Run a command as a workload of the mesh: registered, with an identity and a sidecar.
+    #[command(after_help = join::RUN_EXAMPLES)]
+    Run(Box<join::RunOptions>),
+    /// Run a gateway of the mesh.
+    #[command(after_help = join::GATEWAY_EXAMPLES)]
+    Gateway(Box<join::GatewayOptions>),
+    /// End a mesh that runs in another terminal.
+    #[command(after_help = down::EXAMPLES)]
+    Down(down::Options),
     /// Show every process of a running mesh: its address, its log file.
     Status(status::Options),
     /// Print the version, the commit and its date.
@@ -48,6 +65,10 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Up(options) => up::run(&options),
+        Command::Run(options) => join::run(&options),
+        Command::Gateway(options) => join::gateway(&options),
+        Command::Down(options) => down::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Version => version(),
         Command::Completion { shell } => {

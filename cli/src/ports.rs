@@ -16,6 +16,17 @@ pub(crate) struct Wanted {
     pub(crate) flag: &'static str,
 }
 
+impl Wanted {
+    /// Who wants what, and how to move it.
+    pub(crate) fn new(who: &str, address: SocketAddr, flag: &'static str) -> Self {
+        Self {
+            who: who.to_owned(),
+            address,
+            flag,
+        }
+    }
+}
+
 /// Fails with every address that is not free, its owner, and the flag that moves it.
 pub(crate) fn check(wanted: &[Wanted]) -> Result<(), Failure> {
     let problems: Vec<String> = wanted.iter().filter_map(problem).collect();

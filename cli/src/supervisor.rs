@@ -10,15 +10,17 @@ mod process;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::log::RotatingFile;
-pub(crate) use self::process::{Phase, Spec, Stage, State};
+pub(crate) use self::process::{Kind, Phase, Spec, Stage, State};
 use self::process::{Process, Running};
 use crate::failure::{Code, Failure, Tried};
 
@@ -29,8 +31,13 @@ type Event = Pin<Box<dyn Future<Output = Happened> + Send>>;
 
 /// What the supervisor waits for.
 enum Happened {
-    Exited { name: String, status: String },
-    Due { name: String },
+    Exited {
+        name: String,
+        status: std::io::Result<ExitStatus>,
+    },
+    Due {
+        name: String,
+    },
 }
 
 enum Command {
@@ -42,6 +49,10 @@ enum Command {
         stage: Stage,
         patience: Duration,
         done: oneshot::Sender<()>,
+    },
+    Signal {
+        name: String,
+        signal: Signal,
     },
 }
 
@@ -85,6 +96,12 @@ impl Handle {
         stopped
             .await
             .tried_as(Code::Bug, || "the supervisor ended".to_owned())
+    }
+
+    /// Passes a signal on to one process and its group.
+    pub(crate) async fn signal(&self, name: &str, signal: Signal) -> Result<(), Failure> {
+        let name = name.to_owned();
+        self.send(Command::Signal { name, signal }).await
     }
 
     /// The states of all processes, as they change.
@@ -183,19 +200,31 @@ impl Supervisor {
                     done,
                 });
             }
+            Command::Signal { name, signal } => {
+                if let Some(process) = self.processes.get(&name) {
+                    process.pass_on(signal);
+                }
+            }
         }
     }
 
     fn handle(&mut self, happened: Happened) {
         match happened {
-            Happened::Exited { name, status } => self.exited(&name, &status),
+            Happened::Exited { name, status } => self.exited(&name, status),
             Happened::Due { name } => self.restart(&name),
         }
     }
 
-    fn exited(&mut self, name: &str, status: &str) {
+    fn exited(&mut self, name: &str, status: std::io::Result<ExitStatus>) {
         let Some(process) = self.processes.get_mut(name) else {
             return;
+        };
+        if process.spec.kind == Kind::Command {
+            process.exit = status.as_ref().ok().copied().map(process::exit_code);
+        }
+        let status = match status {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
         };
         let Some(pause) = process.exited() else { return };
         tracing::warn!(
@@ -238,10 +267,7 @@ impl Supervisor {
         process.running = pid.map(Running::since_now);
         let name = process.spec.name.clone();
         self.events.push(Box::pin(async move {
-            let status = match child.wait().await {
-                Ok(status) => status.to_string(),
-                Err(error) => error.to_string(),
-            };
+            let status = child.wait().await;
             Happened::Exited { name, status }
         }));
         Ok(())

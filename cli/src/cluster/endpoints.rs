@@ -1,6 +1,6 @@
 //! EndpointSlices from Services and Pods, as a cluster's controller manager writes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -30,10 +30,10 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 /// Pause after a failed write.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Watches services and pods, and keeps the slices right until the runtime ends. Answers how many ready endpoints
+/// Watches services and pods, and keeps the slices right until the runtime ends. Answers the ready addresses that
 /// have been written.
-pub(crate) fn run(client: Client) -> watch::Receiver<usize> {
-    let (written, receiver) = watch::channel(0);
+pub(crate) fn run(client: Client) -> watch::Receiver<BTreeSet<String>> {
+    let (written, receiver) = watch::channel(BTreeSet::new());
     tokio::spawn(async move {
         let (services, service_events) = reflect::<Service>(&client);
         let (pods, pod_events) = reflect::<Pod>(&client);
@@ -58,7 +58,7 @@ pub(crate) fn run(client: Client) -> watch::Receiver<usize> {
                     let services: Vec<&Service> = services.iter().map(AsRef::as_ref).collect();
                     let pods: Vec<&Pod> = pods.iter().map(AsRef::as_ref).collect();
                     let wanted = slices(&services, &pods);
-                    let ready = wanted.iter().map(ready_endpoints).sum();
+                    let ready = wanted.iter().flat_map(ready_addresses).collect();
                     match reconcile(&client, wanted).await {
                         Ok(()) => {
                             dirty = false;
@@ -76,7 +76,7 @@ pub(crate) fn run(client: Client) -> watch::Receiver<usize> {
     receiver
 }
 
-fn ready_endpoints(slice: &EndpointSlice) -> usize {
+fn ready_addresses(slice: &EndpointSlice) -> Vec<String> {
     let ready = |endpoint: &&Endpoint| {
         endpoint
             .conditions
@@ -84,7 +84,12 @@ fn ready_endpoints(slice: &EndpointSlice) -> usize {
             .and_then(|conditions| conditions.ready)
             .unwrap_or_default()
     };
-    slice.endpoints.iter().filter(ready).count()
+    slice
+        .endpoints
+        .iter()
+        .filter(ready)
+        .flat_map(|endpoint| endpoint.addresses.clone())
+        .collect()
 }
 
 /// A store that follows the API, and a stream that says when it changed.

@@ -8,6 +8,7 @@ use http::StatusCode;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::cluster::registration::{set_status, write_pod};
@@ -20,7 +21,7 @@ const WHILE_READY: Duration = Duration::from_millis(500);
 const WHILE_NOT: Duration = Duration::from_millis(50);
 
 /// Path of a proxy's readiness.
-const READY_PATH: &str = "/healthz/ready";
+pub(crate) const PATH: &str = "/healthz/ready";
 
 /// How often it is checked that the pod is still there.
 const CHECK: Duration = Duration::from_secs(2);
@@ -28,10 +29,10 @@ const CHECK: Duration = Duration::from_secs(2);
 /// Pause after a failed write.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Probes a workload until the runtime ends, and writes each change to its pod.
-pub(crate) fn watch(client: Client, entry: Arc<Registered>) -> watch::Receiver<bool> {
+/// Probes a workload until it is told to stop, and writes each change to its pod.
+pub(crate) fn watch(client: Client, entry: Arc<Registered>) -> (watch::Receiver<bool>, AbortHandle) {
     let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
+    let probes = tokio::spawn(async move {
         // Registration wrote "not ready".
         let mut written = false;
         let mut checked = Instant::now();
@@ -39,7 +40,7 @@ pub(crate) fn watch(client: Client, entry: Arc<Registered>) -> watch::Receiver<b
             let ready = probe(&entry).await;
             if written && checked.elapsed() >= CHECK {
                 checked = Instant::now();
-                written = !is_deleted(&client, &entry).await;
+                written = !is_changed(&client, &entry).await;
             }
             let mut pause = if ready { WHILE_READY } else { WHILE_NOT };
             if ready != written {
@@ -58,7 +59,7 @@ pub(crate) fn watch(client: Client, entry: Arc<Registered>) -> watch::Receiver<b
             tokio::time::sleep(pause).await;
         }
     });
-    receiver
+    (receiver, probes.abort_handle())
 }
 
 /// A pod that somebody deleted while its processes run is registered again.
@@ -70,9 +71,22 @@ async fn write(client: &Client, entry: &Registered, ready: bool) -> Result<(), F
     set_status(client, entry, ready).await
 }
 
-async fn is_deleted(client: &Client, entry: &Registered) -> bool {
+/// Whether the pod is not there, or not ready, which this process did not write.
+async fn is_changed(client: &Client, entry: &Registered) -> bool {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &entry.workload.namespace);
-    matches!(pods.get_opt(&entry.pod).await, Ok(None))
+    match pods.get_opt(&entry.pod).await {
+        Ok(pod) => !pod.as_ref().is_some_and(is_ready),
+        Err(_) => false,
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| {
+        let conditions = status.conditions.iter().flatten();
+        conditions
+            .into_iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    })
 }
 
 async fn probe(entry: &Registered) -> bool {
@@ -81,5 +95,5 @@ async fn probe(entry: &Registered) -> bool {
     {
         return false;
     }
-    fetch::status(entry.proxy_readiness(), READY_PATH).await == Some(StatusCode::OK)
+    fetch::status(entry.proxy_readiness(), PATH).await == Some(StatusCode::OK)
 }

@@ -1,19 +1,20 @@
-//! Each workload is a pod with a number; the number gives its addresses and stays with it.
+//! A workload is registered as a pod, with the ServiceAccount and the Service that it needs where nobody made them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod, PodSpec};
-use kube::Client;
-use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, Pod, PodSpec, Service, ServiceAccount, ServicePort, ServiceSpec,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
 use mesh_model::address::AddressBase;
 use rand::Rng;
 use serde_json::json;
 
-use crate::cluster::workload::{Registered, Role, Workload};
+use crate::cluster::workload::{Registered, Role, WORKLOAD_LABEL, Workload};
+use crate::cluster::{lease, numbers, objects};
 use crate::failure::{Code, Failure, Tried};
-
-/// Says which workload a pod is; a cluster tells it from owner references.
-const WORKLOAD_LABEL: &str = "sightline.io/workload";
 
 /// The pod's number.
 const NUMBER_ANNOTATION: &str = "sightline.io/workload-number";
@@ -21,95 +22,206 @@ const NUMBER_ANNOTATION: &str = "sightline.io/workload-number";
 /// A pod must name an image; these are plain processes.
 const IMAGE: &str = "process";
 
-/// Numbers from here on belong to processes outside the mesh (the load generator).
-pub(crate) const FIRST_RESERVED: u8 = 250;
+/// On objects that a registration made because they were missing; they go with the last workload that needs them.
+const MADE_LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "sightline-registration");
 
-/// A pod that is there already.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
-    pod: String,
-    number: Option<u8>,
-}
-
-/// `namespace/workload`.
-type Key = (String, String);
-
-/// Gives each workload its pod, number and addresses, the same as last time.
+/// Gives a workload its name, pod, number and addresses, the same as last time. The pod is not ready yet.
 pub(crate) async fn register(
     client: &Client,
     base: AddressBase,
-    workloads: &[Workload],
-) -> Result<Vec<Registered>, Failure> {
-    let known = known(client).await?;
-    let keys: Vec<Key> = workloads.iter().map(key).collect();
-    let numbers = allocate(&known, &keys)?;
-    let mut registered = Vec::new();
-    for ((workload, key), number) in workloads.iter().zip(&keys).zip(numbers) {
-        let pod = known
-            .get(key)
-            .map_or_else(|| pod_name(&workload.name), |known| known.pod.clone());
-        let entry = Registered {
-            workload: workload.clone(),
-            pod,
-            number,
-            addresses: base.workload(number),
-        };
-        write_pod(client, &entry).await?;
-        registered.push(entry);
+    workload: &Workload,
+) -> Result<Registered, Failure> {
+    objects::namespace(client, &workload.namespace).await?;
+    let pod = match known_pod(client, workload).await? {
+        Some(pod) => pod,
+        None => pod_name(&workload.name),
+    };
+    lease::take(client, workload, &pod).await?;
+    account(client, workload).await?;
+    service(client, workload).await?;
+    let number = numbers::take(client, workload).await?;
+    let entry = Registered {
+        workload: workload.clone(),
+        pod,
+        number,
+        addresses: base.workload(number),
+    };
+    write_pod(client, &entry).await?;
+    Ok(entry)
+}
+
+/// Makes again what a registration needs and somebody took away; the readiness follows by itself.
+pub(crate) async fn restore(client: &Client, entry: &Registered) -> Result<(), Failure> {
+    account(client, &entry.workload).await?;
+    service(client, &entry.workload).await?;
+    write_pod(client, entry).await
+}
+
+/// Takes a registration away: the pod, what was made for it and nobody else needs, and its name.
+pub(crate) async fn remove(
+    client: &Client,
+    namespace: &str,
+    workload: &str,
+    pod: &str,
+) -> Result<(), Failure> {
+    let what = || format!("cannot take away the registration of {workload}");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    gone(pods.delete(pod, &DeleteParams::default().grace_period(0)).await).tried(what)?;
+    let left = pods.list(&ListParams::default()).await.tried(what)?.items;
+    let made = ListParams::default().labels(&format!("{}={}", MADE_LABEL.0, MADE_LABEL.1));
+
+    let services: Api<Service> = Api::namespaced(client.clone(), namespace);
+    for service in services.list(&made).await.tried(what)? {
+        if !left.iter().any(|pod| selects(&service, pod.labels())) {
+            gone(
+                services
+                    .delete(&service.name_any(), &DeleteParams::default())
+                    .await,
+            )
+            .tried(what)?;
+        }
     }
-    Ok(registered)
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    for account in accounts.list(&made).await.tried(what)? {
+        let name = account.name_any();
+        let used = |pod: &Pod| {
+            pod.spec
+                .as_ref()
+                .and_then(|spec| spec.service_account_name.as_ref())
+                == Some(&name)
+        };
+        if !left.iter().any(used) {
+            gone(accounts.delete(&name, &DeleteParams::default()).await).tried(what)?;
+        }
+    }
+    lease::release(client, namespace, workload).await
 }
 
-fn key(workload: &Workload) -> Key {
-    (workload.namespace.clone(), workload.name.clone())
+/// What is not there need not be deleted.
+fn gone<T>(outcome: kube::Result<T>) -> kube::Result<()> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
-async fn known(client: &Client) -> Result<BTreeMap<Key, Known>, Failure> {
-    let pods: Api<Pod> = Api::all(client.clone());
-    let list = pods
-        .list(&ListParams::default().labels(WORKLOAD_LABEL))
+/// Ignores that somebody was faster: theirs counts.
+fn there<T>(outcome: kube::Result<T>) -> kube::Result<()> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn known_pod(client: &Client, workload: &Workload) -> Result<Option<String>, Failure> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &workload.namespace);
+    let label = format!("{WORKLOAD_LABEL}={}", workload.name);
+    Ok(pods
+        .list(&ListParams::default().labels(&label))
         .await
-        .tried(|| "cannot list the registered workloads".to_owned())?;
-    Ok(list
+        .tried(|| "cannot list the registered workloads".to_owned())?
         .into_iter()
-        .filter_map(|pod| {
-            let ObjectMeta {
-                name,
-                namespace,
-                labels,
-                annotations,
-                ..
-            } = pod.metadata;
-            let workload = labels?.get(WORKLOAD_LABEL)?.clone();
-            let number = annotations.and_then(|all| all.get(NUMBER_ANNOTATION)?.parse().ok());
-            Some(((namespace?, workload), Known { pod: name?, number }))
-        })
-        .collect())
+        .find_map(|pod| pod.metadata.name))
 }
 
-/// Keeps the numbers that are known, and gives the lowest free ones to the others.
-fn allocate(known: &BTreeMap<Key, Known>, wanted: &[Key]) -> Result<Vec<u8>, Failure> {
-    let mut taken: BTreeSet<u8> = known.values().filter_map(|known| known.number).collect();
-    wanted
-        .iter()
-        .map(|key| {
-            if let Some(number) = known.get(key).and_then(|known| known.number) {
-                return Ok(number);
+async fn account(client: &Client, workload: &Workload) -> Result<(), Failure> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &workload.namespace);
+    let name = &workload.service_account;
+    let what = || format!("cannot make service account {}/{name}", workload.namespace);
+    if accounts.get_opt(name).await.tried(what)?.is_some() {
+        return Ok(());
+    }
+    let account = ServiceAccount {
+        metadata: made(name, workload),
+        ..ServiceAccount::default()
+    };
+    there(accounts.create(&PostParams::default(), &account).await).tried(what)
+}
+
+fn made(name: &str, workload: &Workload) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(workload.namespace.clone()),
+        labels: Some(BTreeMap::from([
+            ("app".to_owned(), workload.app.clone()),
+            (MADE_LABEL.0.to_owned(), MADE_LABEL.1.to_owned()),
+        ])),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Makes a Service by the application's name where none selects the workload.
+async fn service(client: &Client, workload: &Workload) -> Result<(), Failure> {
+    let ports = service_ports(&workload.role);
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let services: Api<Service> = Api::namespaced(client.clone(), &workload.namespace);
+    let what = || format!("cannot make service {}/{}", workload.namespace, workload.app);
+    let labels = workload.labels();
+    let all = services.list(&ListParams::default()).await.tried(what)?;
+    if all.iter().any(|service| selects(service, &labels)) {
+        return Ok(());
+    }
+    let service = Service {
+        metadata: made(&workload.app, workload),
+        spec: Some(ServiceSpec {
+            selector: Some(BTreeMap::from([("app".to_owned(), workload.app.clone())])),
+            ports: Some(ports),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    };
+    match services.create(&PostParams::default(), &service).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            // Two versions that register at the same time both want to make it.
+            if all.iter().all(|service| service.name_any() != workload.app) {
+                return Ok(());
             }
-            let number = (1..FIRST_RESERVED)
-                .find(|number| !taken.contains(number))
-                .ok_or_else(|| {
-                    Failure::unavailable(format!(
-                        "no address is free for workload {}/{}: the address base has room for {} workloads",
-                        key.0,
-                        key.1,
-                        FIRST_RESERVED - 1
-                    ))
-                })?;
-            taken.insert(number);
-            Ok(number)
-        })
-        .collect()
+            Err(Failure::new(
+                Code::Configuration,
+                format!(
+                    "service {}/{} is there, but its selector does not select app={}: change its selector, or choose another --name",
+                    workload.namespace, workload.app, workload.app
+                ),
+            ))
+        }
+        outcome => outcome.map(drop).tried(what),
+    }
+}
+
+fn service_ports(role: &Role) -> Vec<ServicePort> {
+    let port = |name: String, port: u16, target: u16| ServicePort {
+        name: Some(name),
+        port: i32::from(port),
+        target_port: Some(IntOrString::Int(i32::from(target))),
+        ..ServicePort::default()
+    };
+    match role {
+        Role::Sidecar { ports } => ports
+            .iter()
+            .map(|one| port(format!("{}-{}", one.protocol, one.number), one.number, one.number))
+            .collect(),
+        Role::Gateway { listeners } => listeners
+            .iter()
+            .map(|one| {
+                let protocol = if one.port == 443 { "https" } else { "http" };
+                port(format!("{protocol}-{}", one.port), one.port, one.address.port())
+            })
+            .collect(),
+    }
+}
+
+fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| {
+        !selector.is_empty()
+            && selector
+                .iter()
+                .all(|(name, value)| labels.get(name) == Some(value))
+    })
 }
 
 fn pod_name(workload: &str) -> String {
@@ -145,43 +257,16 @@ pub(crate) async fn write_pod(client: &Client, entry: &Registered) -> Result<(),
 }
 
 fn pod(entry: &Registered) -> Pod {
-    let Workload {
-        name,
-        app,
-        version,
-        namespace,
-        service_account,
-        role,
-    } = &entry.workload;
-    let mut labels = BTreeMap::from([
-        ("app".to_owned(), app.clone()),
-        (WORKLOAD_LABEL.to_owned(), name.clone()),
-        ("security.istio.io/tlsMode".to_owned(), "istio".to_owned()),
-        ("service.istio.io/canonical-name".to_owned(), app.clone()),
-        (
-            "service.istio.io/canonical-revision".to_owned(),
-            if version.is_empty() {
-                "latest".to_owned()
-            } else {
-                version.clone()
-            },
-        ),
-    ]);
-    if !version.is_empty() {
-        labels.insert("version".to_owned(), version.clone());
-    }
-    let port = match role {
-        Role::Sidecar { port } => *port,
-        Role::Gateway { bind } => {
-            labels.insert("istio".to_owned(), "ingressgateway".to_owned());
-            bind.port()
-        }
+    let workload = &entry.workload;
+    let ports: Vec<u16> = match &workload.role {
+        Role::Sidecar { ports } => ports.iter().map(|port| port.number).collect(),
+        Role::Gateway { listeners } => listeners.iter().map(|one| one.address.port()).collect(),
     };
     Pod {
         metadata: ObjectMeta {
             name: Some(entry.pod.clone()),
-            namespace: Some(namespace.clone()),
-            labels: Some(labels),
+            namespace: Some(workload.namespace.clone()),
+            labels: Some(workload.labels()),
             annotations: Some(BTreeMap::from([(
                 NUMBER_ANNOTATION.to_owned(),
                 entry.number.to_string(),
@@ -189,19 +274,23 @@ fn pod(entry: &Registered) -> Pod {
             ..ObjectMeta::default()
         },
         spec: Some(PodSpec {
-            service_account_name: Some(service_account.clone()),
+            service_account_name: Some(workload.service_account.clone()),
             containers: vec![Container {
-                name: app.clone(),
+                name: workload.app.clone(),
                 image: Some(IMAGE.to_owned()),
-                ports: Some(vec![ContainerPort {
-                    container_port: i32::from(port),
-                    ..ContainerPort::default()
-                }]),
+                ports: Some(ports.into_iter().map(container_port).collect()),
                 ..Container::default()
             }],
             ..PodSpec::default()
         }),
         status: None,
+    }
+}
+
+fn container_port(port: u16) -> ContainerPort {
+    ContainerPort {
+        container_port: i32::from(port),
+        ..ContainerPort::default()
     }
 }
 
@@ -246,56 +335,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    fn key(name: &str) -> Key {
-        ("default".to_owned(), name.to_owned())
-    }
-
-    #[track_caller]
-    fn check(known: &[(&str, Option<u8>)], wanted: &[&str], expected: &[u8]) {
-        let known = known
-            .iter()
-            .map(|(name, number)| {
-                (
-                    key(name),
-                    Known {
-                        pod: format!("{name}-x"),
-                        number: *number,
-                    },
-                )
-            })
-            .collect();
-        let wanted: Vec<Key> = wanted.iter().map(|name| key(name)).collect();
-        assert_eq!(allocate(&known, &wanted).unwrap(), expected);
-    }
-
-    #[test]
-    fn numbers_stay_and_gaps_are_filled() {
-        check(&[], &["a", "b"], &[1, 2]);
-        check(&[("a", Some(3)), ("c", Some(1))], &["a", "b"], &[3, 2]);
-        check(&[("a", None)], &["b", "a"], &[1, 2]);
-    }
-
-    #[test]
-    fn a_full_base_is_an_error() {
-        let known = (1..FIRST_RESERVED)
-            .map(|number| {
-                (
-                    key(&number.to_string()),
-                    Known {
-                        pod: String::new(),
-                        number: Some(number),
-                    },
-                )
-            })
-            .collect();
-        assert!(
-            allocate(&known, &[key("new")])
-                .unwrap_err()
-                .chain()
-                .contains("default/new")
-        );
-    }
-
     #[test]
     fn pod_names_are_the_workloads_with_a_suffix() {
         let name = pod_name("reviews-v1");
@@ -304,5 +343,54 @@ mod tests {
                 .is_some_and(|suffix| suffix.len() == 5),
             "{name}"
         );
+    }
+
+    #[test]
+    fn ports_of_a_service_say_what_is_spoken() {
+        let names = |role: &Role| -> Vec<(String, i32)> {
+            let ports = service_ports(role);
+            ports
+                .into_iter()
+                .map(|port| (port.name.unwrap(), port.port))
+                .collect()
+        };
+        let ports = ["9080", "9091:grpc"].map(|text| text.parse().unwrap()).to_vec();
+        assert_eq!(
+            names(&Role::Sidecar { ports }),
+            [("http-9080".to_owned(), 9080), ("grpc-9091".to_owned(), 9091)]
+        );
+        let listeners = ["127.0.0.1:8080", "127.0.0.1:8443"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        assert_eq!(
+            names(&Role::Gateway { listeners }),
+            [("http-80".to_owned(), 80), ("https-443".to_owned(), 443)]
+        );
+    }
+
+    #[test]
+    fn a_selector_must_match_wholly_and_not_be_empty() {
+        let service = |selector: &[(&str, &str)]| Service {
+            spec: Some(ServiceSpec {
+                selector: Some(
+                    selector
+                        .iter()
+                        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                        .collect(),
+                ),
+                ..ServiceSpec::default()
+            }),
+            ..Service::default()
+        };
+        let labels = BTreeMap::from([
+            ("app".to_owned(), "a".to_owned()),
+            ("version".to_owned(), "v1".to_owned()),
+        ]);
+        let check =
+            |selector: &[(&str, &str)], expected| assert_eq!(selects(&service(selector), &labels), expected);
+        check(&[("app", "a")], true);
+        check(&[("app", "a"), ("version", "v2")], false);
+        check(&[], false);
+        assert!(!selects(&Service::default(), &labels));
     }
 }

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use crate::cluster::workload::Registered;
 use crate::failure::Failure;
 use crate::fetch::{self, Query};
-use crate::supervisor::State;
+use crate::mesh::host;
+use crate::supervisor::Handle;
 
 /// Time between looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -31,12 +32,12 @@ pub(crate) struct Expected<'a> {
     pub(crate) query: Query,
     /// Each workload, and whether it takes requests.
     pub(crate) workloads: &'a [(Arc<Registered>, watch::Receiver<bool>)],
-    /// How many ready endpoints have been written.
-    pub(crate) endpoints: watch::Receiver<usize>,
+    /// Addresses of the ready endpoints that have been written.
+    pub(crate) endpoints: watch::Receiver<BTreeSet<String>>,
     /// Where the console listens.
     pub(crate) console: SocketAddr,
     /// How the processes are.
-    pub(crate) states: watch::Receiver<Vec<State>>,
+    pub(crate) handle: Handle,
 }
 
 /// Waits; says on standard error what is still missing. Never sends a request that the mesh would count.
@@ -51,7 +52,11 @@ pub(crate) async fn wait(expected: &Expected<'_>) {
                 since = None;
                 if told.elapsed() > TELL {
                     told = Instant::now();
-                    let _ = writeln!(std::io::stderr(), "  waiting for {missing}{}", expected.trouble());
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "  waiting for {missing}{}",
+                        host::trouble(&expected.handle)
+                    );
                 }
             }
         }
@@ -60,32 +65,17 @@ pub(crate) async fn wait(expected: &Expected<'_>) {
 }
 
 impl Expected<'_> {
-    /// Processes that do not stay alive, and where they say why.
-    fn trouble(&self) -> String {
-        self.states
-            .borrow()
-            .iter()
-            .filter(|state| state.restarts > 0)
-            .map(|state| {
-                let State {
-                    name, restarts, log, ..
-                } = state;
-                format!(
-                    "\n    {name} ended {restarts} times; its log is {}",
-                    log.display()
-                )
-            })
-            .collect()
-    }
-
     /// What is missing first.
     async fn missing(&self) -> Option<String> {
         if let Some((entry, _)) = self.workloads.iter().find(|(_, ready)| !*ready.borrow()) {
             return Some(format!("{} and its proxy to take requests", entry.workload.name));
         }
-        // Each workload of the sample is selected by exactly one service; users may add more.
-        if *self.endpoints.borrow() < self.workloads.len() {
-            return Some("the endpoints to be written".to_owned());
+        let written = |entry: &Registered| {
+            let address = entry.addresses.inbound().to_string();
+            self.endpoints.borrow().contains(&address)
+        };
+        if let Some((entry, _)) = self.workloads.iter().find(|(entry, _)| !written(entry)) {
+            return Some(format!("the endpoint of {} to be written", entry.workload.name));
         }
         match self.unsynced().await {
             Ok(None) => {}

@@ -1,6 +1,8 @@
 //! One supervised process: what to run, whether it runs, when to run it again.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -49,6 +51,15 @@ impl Stage {
     ];
 }
 
+/// How a process is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Runs again when it died; its output goes to its log.
+    Service,
+    /// Runs once; has the terminal.
+    Command,
+}
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
@@ -59,9 +70,11 @@ pub(crate) struct Spec {
     /// Arguments.
     pub(crate) arguments: Vec<OsString>,
     /// Environment beside the supervisor's own.
-    pub(crate) environment: Vec<(&'static str, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// When it ends.
     pub(crate) stage: Stage,
+    /// Whether it is a service of the mesh, or somebody's own command.
+    pub(crate) kind: Kind,
     /// Where it can be reached, for people.
     pub(crate) address: String,
 }
@@ -93,6 +106,9 @@ pub(crate) struct State {
     pub(crate) address: String,
     /// Its log file.
     pub(crate) log: PathBuf,
+    /// Exit code of a command that ended; 128 and the signal's number if a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exit: Option<u8>,
 }
 
 /// A process that is alive.
@@ -117,6 +133,7 @@ pub(super) struct Process {
     pub(super) spec: Spec,
     pub(super) running: Option<Running>,
     pub(super) restarts: u32,
+    pub(super) exit: Option<u8>,
     pause: Duration,
     wanted: bool,
 }
@@ -127,6 +144,7 @@ impl Process {
             spec,
             running: None,
             restarts: 0,
+            exit: None,
             pause: FIRST_PAUSE,
             wanted: true,
         }
@@ -136,6 +154,11 @@ impl Process {
     pub(super) fn stop(&mut self) {
         self.wanted = false;
         self.signal(Signal::SIGTERM);
+    }
+
+    /// Passes a signal on.
+    pub(super) fn pass_on(&self, signal: Signal) {
+        self.signal(signal);
     }
 
     /// Ends it, and what it may have started.
@@ -161,6 +184,9 @@ impl Process {
             .running
             .take()
             .is_some_and(|running| running.since.elapsed() >= STEADY);
+        if self.spec.kind == Kind::Command {
+            self.wanted = false;
+        }
         if !self.wanted {
             return None;
         }
@@ -187,28 +213,48 @@ impl Process {
             },
             restarts: self.restarts,
             address: self.spec.address.clone(),
-            log: logs.join(format!("{}.log", self.spec.name)),
+            log: match self.spec.kind {
+                Kind::Service => logs.join(format!("{}.log", self.spec.name)),
+                Kind::Command => PathBuf::from("(its terminal)"),
+            },
+            exit: self.exit,
         }
     }
 }
 
-/// Starts the process through `sightline launch`, its output going to the log.
+/// Exit code as shells tell it.
+pub(super) fn exit_code(status: std::process::ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+/// Starts the process through `sightline launch`.
 pub(super) fn spawn(spec: &Spec, launcher: &Path, log: PathBuf) -> Result<Child, Failure> {
     let what = || format!("cannot start {}", spec.name);
-    let (reader, writer) = std::io::pipe().tried(what)?;
     let mut command = Command::new(launcher);
     command
         .arg("launch")
         .args(["--parent", &std::process::id().to_string(), "--"])
         .arg(&spec.program)
         .args(&spec.arguments)
+        .envs(spec.environment.iter().map(|(name, value)| (name, value)))
+        .process_group(0);
+    if spec.kind == Kind::Command {
+        // A process group that is not the terminal's foreground is stopped when it reads from it.
+        if std::io::stdin().is_terminal() {
+            command.stdin(Stdio::null());
+        }
+        return command.spawn().tried(what);
+    }
+    let (reader, writer) = std::io::pipe().tried(what)?;
+    command
         // Logs are files.
         .env("NO_COLOR", "1")
-        .envs(spec.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(writer.try_clone().tried(what)?)
-        .stderr(writer)
-        .process_group(0);
+        .stderr(writer);
     let child = command.spawn().tried(what)?;
     // The command holds the writing end: while it lives, the log would never end.
     drop(command);
@@ -227,8 +273,17 @@ mod tests {
             arguments: Vec::new(),
             environment: Vec::new(),
             stage: Stage::Load,
+            kind: Kind::Service,
             address: String::new(),
         })
+    }
+
+    #[test]
+    fn a_command_runs_once() {
+        let mut process = process();
+        process.spec.kind = Kind::Command;
+        assert_eq!(process.exited(), None);
+        assert!(!process.may_restart());
     }
 
     #[test]

@@ -72,18 +72,37 @@ impl Place {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(binary("sightline")?);
-        command
-            .arg("demo")
-            .arg("--data")
-            .arg(self.data.path())
-            .arg("--address-base")
-            .arg(self.block.base());
-        for (flag, address) in &self.ports {
-            command.arg(flag).arg(address.to_string());
-        }
+        let mut command = self.mesh_command("demo", &self.ports)?;
         command.args(arguments);
         Ok(command)
+    }
+
+    /// `sightline up` on this place.
+    pub(crate) fn up(&self) -> Result<Command> {
+        self.mesh_command("up", self.ports.get(1..).context("no ports")?)
+    }
+
+    fn mesh_command(&self, name: &str, ports: &[(&'static str, SocketAddr)]) -> Result<Command> {
+        let mut command = self.sightline(name)?;
+        command.arg("--address-base").arg(self.block.base());
+        for (flag, address) in ports {
+            command.arg(flag).arg(address.to_string());
+        }
+        Ok(command)
+    }
+
+    /// Another command of `sightline` on this place.
+    pub(crate) fn sightline(&self, name: &str) -> Result<Command> {
+        let mut command = Command::new(binary("sightline")?);
+        command.arg(name).arg("--data").arg(self.data.path());
+        Ok(command)
+    }
+
+    /// A client of the place's API server.
+    pub(crate) async fn client(&self) -> Result<kube::Client> {
+        let kubeconfig = Kubeconfig::read_from(self.data().join("kubeconfig"))?;
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        Ok(kube::Client::try_from(config)?)
     }
 
     /// Starts the demo and waits for its word that it is ready.
@@ -193,9 +212,7 @@ impl Demo<'_> {
     }
 
     async fn virtual_services(&self) -> Result<Api<DynamicObject>> {
-        let kubeconfig = Kubeconfig::read_from(self.place.data().join("kubeconfig"))?;
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        let client = kube::Client::try_from(config)?;
+        let client = self.place.client().await?;
         let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
         Ok(Api::namespaced_with(
             client,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Failure, Tried};
@@ -26,11 +27,11 @@ impl Requests {
     }
 
     /// Waits for the next one.
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Number {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            _ = self.interrupt.recv() => Number::SIGINT,
+            _ = self.terminate.recv() => Number::SIGTERM,
+            _ = self.hangup.recv() => Number::SIGHUP,
         }
     }
 }

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use mesh_model::address::port;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::cluster::workload::{Registered, Role, Workload};
+use crate::cluster::workload::{Registered, Role};
 
 /// Name by which the control plane's certificate is checked.
 const CONTROL_PLANE_NAME: &str = "istiod.istio-system.svc";
@@ -35,46 +35,29 @@ pub(crate) fn bootstrap(entry: &Registered, discovery: SocketAddr, roots: &Path)
 }
 
 fn metadata(entry: &Registered) -> Value {
-    let Workload {
-        name,
-        app,
-        version,
-        namespace,
-        service_account,
-        role,
-    } = &entry.workload;
-    let mut labels = Map::from_iter([
-        ("app".to_owned(), json!(app)),
-        ("service.istio.io/canonical-name".to_owned(), json!(app)),
-        ("security.istio.io/tlsMode".to_owned(), json!("istio")),
-    ]);
-    if !version.is_empty() {
-        labels.insert("version".to_owned(), json!(version));
-    }
-    labels.insert(
-        "service.istio.io/canonical-revision".to_owned(),
-        json!(if version.is_empty() { "latest" } else { version }),
-    );
-    if matches!(role, Role::Gateway { .. }) {
-        labels.insert("istio".to_owned(), json!("ingressgateway"));
-    }
+    let workload = &entry.workload;
     let mut metadata = json!({
         "NAME": entry.pod,
-        "NAMESPACE": namespace,
-        "WORKLOAD_NAME": name,
-        "SERVICE_ACCOUNT": service_account,
-        "LABELS": labels,
+        "NAMESPACE": workload.namespace,
+        "WORKLOAD_NAME": workload.name,
+        "SERVICE_ACCOUNT": workload.service_account,
+        "LABELS": workload.labels(),
         "CLUSTER_ID": "Kubernetes",
         "MESH_ID": "cluster.local",
         "INSTANCE_IPS": entry.addresses.inbound().to_string(),
         "INTERCEPTION_MODE": "NONE",
     });
-    match role {
+    match &workload.role {
         Role::Sidecar { .. } => {
             metadata["SIGHTLINE_APPLICATION_ADDRESS"] = json!(entry.addresses.application().to_string());
             metadata["SIGHTLINE_OUTBOUND"] = json!(entry.addresses.outbound().to_string());
         }
-        Role::Gateway { bind } => metadata["SIGHTLINE_GATEWAY_BIND"] = json!(bind.ip().to_string()),
+        Role::Gateway { listeners } => {
+            let bind = listeners
+                .first()
+                .map(|listener| listener.address.ip().to_string());
+            metadata["SIGHTLINE_GATEWAY_BIND"] = json!(bind);
+        }
     }
     metadata
 }
@@ -121,6 +104,7 @@ fn socket(address: SocketAddr) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::cluster::workload::Workload;
     use mesh_model::address::AddressBase;
 
     fn entry(role: Role) -> Registered {
@@ -131,6 +115,7 @@ mod tests {
                 version: "v2".to_owned(),
                 namespace: "default".to_owned(),
                 service_account: "reviews".to_owned(),
+                extra_labels: std::collections::BTreeMap::new(),
                 role,
             },
             pod: "reviews-v2-abcde".to_owned(),
@@ -143,7 +128,9 @@ mod tests {
     fn a_sidecar_knows_its_application_and_its_outbound_port() {
         let discovery = "127.0.0.1:15012".parse().unwrap();
         let value = bootstrap(
-            &entry(Role::Sidecar { port: 9080 }),
+            &entry(Role::Sidecar {
+                ports: vec!["9080".parse().unwrap()],
+            }),
             discovery,
             Path::new("/root.pem"),
         );
@@ -153,6 +140,10 @@ mod tests {
             "sidecar~127.64.4.2~reviews-v2-abcde.default~default.svc.cluster.local"
         );
         assert_eq!(node["cluster"], "reviews.default");
+        assert_eq!(
+            node["metadata"]["LABELS"]["service.istio.io/canonical-revision"],
+            "v2"
+        );
         assert_eq!(node["metadata"]["SIGHTLINE_APPLICATION_ADDRESS"], "127.64.4.1");
         assert_eq!(node["metadata"]["SIGHTLINE_OUTBOUND"], "127.64.4.3:15001");
         assert_eq!(
@@ -165,7 +156,7 @@ mod tests {
     fn a_gateway_has_no_outbound_port() {
         let discovery = "127.0.0.1:15012".parse().unwrap();
         let role = Role::Gateway {
-            bind: "127.0.0.1:8080".parse().unwrap(),
+            listeners: vec!["127.0.0.1:8080".parse().unwrap()],
         };
         let value = bootstrap(&entry(role), discovery, Path::new("/root.pem"));
         let node = &value["node"];
