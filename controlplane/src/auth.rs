@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
 use mesh_model::identity::SpiffeId;
 use sha2::{Digest, Sha256};
@@ -49,11 +50,42 @@ pub(crate) struct Authenticator {
     client: kube::Client,
     trust_domain: String,
     reviews: Arc<Mutex<Reviews>>,
+    rights: Arc<Mutex<HashMap<(User, Right), (Instant, bool)>>>,
 }
 
 type Fingerprint = [u8; 32];
 /// Answers with the time of each.
-type Reviews = HashMap<Fingerprint, (Instant, Result<String, Denied>)>;
+type Reviews = HashMap<Fingerprint, (Instant, Result<User, Denied>)>;
+
+/// Who a token belongs to, as the API server says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    uid: String,
+    groups: Vec<String>,
+}
+
+/// A right that the query API asks for beyond being somebody. The resource exists in RBAC only:
+/// `apiGroups: [sightline.io], resources: [requests], verbs: [get]` lets read kept requests and spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Right {
+    /// Kept requests and traces.
+    Requests,
+}
+
+impl Right {
+    fn attributes(self) -> ResourceAttributes {
+        let resource = match self {
+            Self::Requests => "requests",
+        };
+        ResourceAttributes {
+            group: Some("sightline.io".into()),
+            resource: Some(resource.into()),
+            verb: Some("get".into()),
+            ..ResourceAttributes::default()
+        }
+    }
+}
 
 impl Authenticator {
     pub(crate) fn new(client: kube::Client, trust_domain: &str) -> Self {
@@ -61,6 +93,7 @@ impl Authenticator {
             client,
             trust_domain: trust_domain.to_owned(),
             reviews: Arc::default(),
+            rights: Arc::default(),
         }
     }
 
@@ -75,12 +108,50 @@ impl Authenticator {
             .get("authorization")
             .and_then(|v| v.to_str().ok());
         let user = self.user(bearer(header)?, &[AUDIENCE]).await?;
-        service_account(&user, &self.trust_domain)
-            .ok_or_else(|| Denied::Token(format!("{user} is no service account")))
+        service_account(&user.name, &self.trust_domain)
+            .ok_or_else(|| Denied::Token(format!("{} is no service account", user.name)))
+    }
+
+    /// Whether a user has a right, as RBAC says. What is answered holds as long as a review.
+    pub(crate) async fn may(&self, user: &User, right: Right) -> Result<bool, Denied> {
+        let asked = (user.clone(), right);
+        {
+            let rights = self.rights.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((at, allowed)) = rights.get(&asked) {
+                let holds = if *allowed { CACHED } else { REFUSED };
+                if at.elapsed() < holds {
+                    return Ok(*allowed);
+                }
+            }
+        }
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(user.name.clone()),
+                uid: Some(user.uid.clone()).filter(|uid| !uid.is_empty()),
+                groups: Some(user.groups.clone()),
+                resource_attributes: Some(right.attributes()),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let answer = api
+            .create(&PostParams::default(), &review)
+            .await
+            .map_err(|e| Denied::Unavailable(e.to_string()))?;
+        let allowed = answer.status.is_some_and(|status| status.allowed);
+        let mut rights = self.rights.lock().unwrap_or_else(PoisonError::into_inner);
+        if rights.len() >= MAX_CACHED {
+            rights.retain(|_, (at, _)| at.elapsed() < REFUSED);
+        }
+        if rights.len() < MAX_CACHED {
+            rights.insert(asked, (Instant::now(), allowed));
+        }
+        Ok(allowed)
     }
 
     /// The user of a token, as the API server names it.
-    pub(crate) async fn user(&self, token: &str, audiences: &[&str]) -> Result<String, Denied> {
+    pub(crate) async fn user(&self, token: &str, audiences: &[&str]) -> Result<User, Denied> {
         if token.is_empty() || token.len() > MAX_TOKEN {
             return Err(Denied::Token("it is empty or too long".into()));
         }
@@ -95,7 +166,7 @@ impl Authenticator {
         outcome
     }
 
-    async fn review(&self, token: &str, audiences: &[&str]) -> Result<String, Denied> {
+    async fn review(&self, token: &str, audiences: &[&str]) -> Result<User, Denied> {
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: Some(token.to_owned()),
@@ -125,19 +196,23 @@ impl Authenticator {
         }
         status
             .user
-            .and_then(|user| user.username)
-            .filter(|name| !name.is_empty())
+            .map(|user| User {
+                name: user.username.unwrap_or_default(),
+                uid: user.uid.unwrap_or_default(),
+                groups: user.groups.unwrap_or_default(),
+            })
+            .filter(|user| !user.name.is_empty())
             .ok_or_else(|| Denied::Token("it names no user".into()))
     }
 
-    fn remembered(&self, fingerprint: &Fingerprint) -> Option<Result<String, Denied>> {
+    fn remembered(&self, fingerprint: &Fingerprint) -> Option<Result<User, Denied>> {
         let reviews = self.reviews.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, outcome) = reviews.get(fingerprint)?;
         let holds = if outcome.is_ok() { CACHED } else { REFUSED };
         (at.elapsed() < holds).then(|| outcome.clone())
     }
 
-    fn remember(&self, fingerprint: Fingerprint, outcome: Result<String, Denied>) {
+    fn remember(&self, fingerprint: Fingerprint, outcome: Result<User, Denied>) {
         let mut reviews = self.reviews.lock().unwrap_or_else(PoisonError::into_inner);
         if reviews.len() >= MAX_CACHED {
             reviews.retain(|_, (at, _)| at.elapsed() < REFUSED);

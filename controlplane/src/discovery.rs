@@ -250,6 +250,7 @@ impl Driver<'_> {
             revision: acknowledged.map_or("", |a| a.revision.as_str()),
             generation: acknowledged.map_or(0, |a| a.generation),
             virtual_services: self.latest.as_ref().map_or(&empty, |l| &l.virtual_services),
+            published: self.latest.as_ref(),
         };
         self.room
             .proxies

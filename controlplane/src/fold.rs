@@ -11,6 +11,8 @@ use mesh_model::flags::ResponseFlags;
 use mesh_model::histogram::ExponentialHistogram;
 use mesh_model::workload::{UNKNOWN, Workload};
 
+use crate::inventory::Inventory;
+
 /// Namespace and name of a workload.
 pub(crate) type Name = (String, String);
 
@@ -107,6 +109,25 @@ impl View {
             return self.node(&key.destination, GraphType::App);
         }
         self.node(&key.destination, self.kind)
+    }
+
+    /// Nodes of what is there, with or without traffic.
+    pub(crate) fn present<'i>(
+        &'i self,
+        inventory: &'i Inventory,
+    ) -> Box<dyn Iterator<Item = Node> + Send + 'i> {
+        let shows = |namespace: &str| self.namespaces.is_empty() || self.namespaces.contains(namespace);
+        if self.kind == GraphType::Service {
+            let shown = inventory.services.iter().filter(move |s| shows(&s.key.namespace));
+            // A wildcard is no host that anybody calls.
+            let named = shown.filter(|s| !s.host().starts_with('*'));
+            return Box::new(named.map(|s| service(s.host(), &s.key.namespace)));
+        }
+        let shown = inventory
+            .workloads
+            .values()
+            .filter(move |w| shows(&w.workload.namespace));
+        Box::new(shown.map(|w| self.node(&w.workload, self.kind)))
     }
 
     fn node(&self, workload: &Workload, kind: GraphType) -> Node {

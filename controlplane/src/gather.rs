@@ -80,6 +80,12 @@ impl MetricsService for Gather {
 impl Gather {
     fn show(&self, batch: &Batch, gap: Option<&Gap>) {
         self.metrics.batches.inc();
+        let rows = batch
+            .windows
+            .iter()
+            .map(|window| window.series.len())
+            .sum::<usize>();
+        self.metrics.rows.inc_by(u64::try_from(rows).unwrap_or_default());
         if let Some(gap) = gap {
             tracing::warn!(proxy = %gap.proxy, "{}", gap.reason);
         }
@@ -149,7 +155,7 @@ impl Head {
 
 /// Whether an identity may report as a proxy: the namespace in the node id is its own, and if the proxy is known,
 /// so is its service account.
-fn may_report(identity: &SpiffeId, proxy: &str, known: Option<&SpiffeId>) -> bool {
+pub(crate) fn may_report(identity: &SpiffeId, proxy: &str, known: Option<&SpiffeId>) -> bool {
     let mut parts = proxy.split('~');
     let kind = parts.next();
     let namespace = parts

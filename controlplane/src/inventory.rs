@@ -122,6 +122,8 @@ pub(crate) struct EndpointFacts {
     pub(crate) port: u32,
     pub(crate) ready: bool,
     pub(crate) workload: Option<Name>,
+    /// It names a pod that is not there.
+    pub(crate) pod_missing: bool,
 }
 
 impl Inventory {
@@ -230,6 +232,7 @@ impl Inventory {
                     port: port.into(),
                     ready: endpoint.conditions.ready.unwrap_or(true),
                     workload: workload.cloned(),
+                    pod_missing: pod.is_some() && workload.is_none(),
                 });
             }
         }
@@ -263,7 +266,7 @@ impl Inventory {
                     ip: endpoint.address.clone(),
                     port: endpoint.ports.get(&port.name).copied().unwrap_or(target),
                     ready: true,
-                    workload: None,
+                    ..EndpointFacts::default()
                 });
             }
         }

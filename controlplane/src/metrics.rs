@@ -3,10 +3,15 @@
 use mesh_telemetry::metrics::{ISTIO_BUILD, control_plane as names};
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use std::collections::BTreeMap;
+
+use mesh_crd::Object;
+
 use crate::index::Generation;
+use crate::inventory::Inventory;
 use crate::watch::Change;
 
 /// Every metric.
@@ -36,11 +41,32 @@ pub(crate) struct Metrics {
     pub(crate) batches: IntCounter,
     pub(crate) duplicates: IntCounter,
     pub(crate) refused_batches: IntCounterVec,
+    pub(crate) rows: IntCounter,
+    pub(crate) records: IntCounterVec,
+    pub(crate) records_dropped: IntCounter,
+    pub(crate) records_refused: IntCounterVec,
+    pub(crate) records_shifted: IntCounter,
+    pub(crate) revisions: IntCounter,
+    pub(crate) exporter_sent: IntCounterVec,
+    pub(crate) exporter_dropped: IntCounterVec,
+    pub(crate) exporter_queued: IntGaugeVec,
+    pushcontext_init: Histogram,
+    dup_domains: IntGauge,
+    subsets: IntGauge,
+    no_ip: IntGauge,
+    no_instances: IntGauge,
+    no_pod: IntGauge,
     pub(crate) recording: IntGauge,
     pub(crate) history_bytes: IntGauge,
     process_resident: IntGauge,
     process_cpu: Gauge,
     process_fds: IntGauge,
+    process_max_fds: IntGauge,
+    process_virtual: IntGauge,
+    process_start: Gauge,
+    /// When this was made.
+    started: std::time::Instant,
+    initialized: std::sync::Once,
 }
 
 /// Makes and registers, so that a name stands in one place.
@@ -61,6 +87,9 @@ impl Maker<'_> {
     }
     fn gauge(&self, name: &str, help: &str) -> Made<IntGauge> {
         self.keep(IntGauge::new(name, help)?)
+    }
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Made<IntGaugeVec> {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
     fn float(&self, name: &str, help: &str) -> Made<Gauge> {
         self.keep(Gauge::new(name, help)?)
@@ -151,11 +180,60 @@ impl Metrics {
                 "Telemetry batches refused",
                 &["reason"],
             )?,
+            rows: make.counter(names::INGEST_ROWS, "Edge rows committed")?,
+            records: make.counters(names::RECORDS, "Kept requests and spans committed", &["kind"])?,
+            records_dropped: make.counter(
+                names::RECORDS_DROPPED,
+                "Kept requests and spans given up for want of room",
+            )?,
+            records_refused: make.counters(
+                names::RECORDS_REFUSED,
+                "Messages with records that were refused",
+                &["reason"],
+            )?,
+            records_shifted: make.counter(
+                names::RECORDS_SHIFTED,
+                "Messages with records of a clock that is ahead",
+            )?,
+            revisions: make.counter(names::REVISIONS, "Configuration revisions recorded")?,
+            exporter_sent: make.counters(
+                names::EXPORTER_SENT,
+                "Spans delivered to a collector",
+                &["kind", "endpoint"],
+            )?,
+            exporter_dropped: make.counters(
+                names::EXPORTER_DROPPED,
+                "Spans given up for a collector",
+                &["kind", "endpoint"],
+            )?,
+            exporter_queued: make.gauges(
+                names::EXPORTER_QUEUED,
+                "Spans that wait for a collector",
+                &["kind", "endpoint"],
+            )?,
+            pushcontext_init: make.histogram(
+                names::PUSHCONTEXT_INIT_SECONDS,
+                "Seconds until the configuration was read",
+                SECONDS,
+            )?,
+            dup_domains: make.gauge(
+                names::VSERVICE_DUP_DOMAIN,
+                "Hosts that more than one VirtualService claims",
+            )?,
+            subsets: make.gauge(names::DESTRULE_SUBSETS, "Subsets of all DestinationRules")?,
+            no_ip: make.gauge(names::NO_IP, "Pods without an address")?,
+            no_instances: make.gauge(names::EDS_NO_INSTANCES, "Services without a ready endpoint")?,
+            no_pod: make.gauge(names::ENDPOINT_NO_POD, "Endpoints whose pod is not known")?,
             recording: make.gauge(names::HISTORY_RECORDING, "1 while history is recorded")?,
             history_bytes: make.gauge(names::HISTORY_BYTES, "Bytes of history")?,
             process_resident: make.gauge("process_resident_memory_bytes", "Resident memory")?,
             process_cpu: make.float("process_cpu_seconds_total", "User and system CPU time")?,
             process_fds: make.gauge("process_open_fds", "Open file descriptors")?,
+            process_max_fds: make.gauge("process_max_fds", "Most open file descriptors")?,
+            process_virtual: make.gauge("process_virtual_memory_bytes", "Virtual memory")?,
+            process_start: make.float("process_start_time_seconds", "Unix seconds of the start")?,
+            started: std::time::Instant::now(),
+            initialized: std::sync::Once::new(),
             registry,
         })
     }
@@ -192,6 +270,44 @@ impl Metrics {
         self.services.set(saturating(count("Service")));
         self.virtual_services.set(saturating(count("VirtualService")));
         self.push_triggers.with_label_values(&["config"]).inc();
+        self.initialized.call_once(|| {
+            self.pushcontext_init
+                .observe(self.started.elapsed().as_secs_f64());
+        });
+        self.world(&generation.world);
+    }
+
+    /// Counts what Istio's gauges of the push context count.
+    fn world(&self, world: &mesh_translate::World) {
+        let inventory = Inventory::of(world, &BTreeMap::new());
+        let services = inventory.services.iter().filter(|s| s.key.kind == "Service");
+        self.no_instances.set(saturating(
+            services
+                .filter(|s| !s.selector.is_empty() && s.ready() == 0)
+                .count(),
+        ));
+        let endpoints = inventory.services.iter().flat_map(|s| &s.endpoints);
+        self.no_pod
+            .set(saturating(endpoints.filter(|e| e.pod_missing).count()));
+        let (mut subsets, mut no_ip) = (0, 0);
+        let mut hosts: BTreeMap<(&str, Vec<&String>), usize> = BTreeMap::new();
+        for (_, object) in world.objects() {
+            match object.as_ref() {
+                Object::DestinationRule(rule) => subsets += rule.spec.subsets.len(),
+                Object::Pod(pod) if pod.spec.ip.is_none() => no_ip += 1,
+                Object::VirtualService(service) => {
+                    for host in &service.spec.hosts {
+                        let gateways = service.spec.gateways.iter().collect();
+                        *hosts.entry((host, gateways)).or_default() += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.subsets.set(saturating(subsets));
+        self.no_ip.set(saturating(no_ip));
+        self.dup_domains
+            .set(saturating(hosts.values().filter(|n| **n > 1).count()));
     }
 
     /// Prometheus text.
@@ -208,8 +324,9 @@ impl Metrics {
         let number = |text: Option<&str>| text.and_then(|t| t.parse::<i64>().ok());
         let page = 4096;
         if let Ok(statm) = std::fs::read_to_string("/proc/self/statm") {
-            let pages = number(statm.split(' ').nth(1)).unwrap_or_default();
-            self.process_resident.set(pages.saturating_mul(page));
+            let pages = |field: usize| number(statm.split(' ').nth(field)).unwrap_or_default();
+            self.process_virtual.set(pages(0).saturating_mul(page));
+            self.process_resident.set(pages(1).saturating_mul(page));
         }
         if let Ok(stat) = std::fs::read_to_string("/proc/self/stat") {
             // The command's name may hold anything; fields count from its closing bracket.
@@ -222,11 +339,32 @@ impl Metrics {
             let ticks = number(fields.next()).unwrap_or_default() + number(fields.next()).unwrap_or_default();
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             self.process_cpu.set(ticks as f64 / 100.0);
+            // Ticks since the system started; fields 15 to 22 of the line.
+            let since_boot = number(fields.nth(6)).unwrap_or_default();
+            if let Some(boot) = boot_seconds() {
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+                self.process_start.set(boot as f64 + since_boot as f64 / 100.0);
+            }
         }
         if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
             self.process_fds.set(saturating(entries.count()));
         }
+        if let Ok(limits) = std::fs::read_to_string("/proc/self/limits") {
+            let line = limits
+                .lines()
+                .find_map(|line| line.strip_prefix("Max open files"));
+            if let Some(most) = number(line.and_then(|line| line.split_whitespace().next())) {
+                self.process_max_fds.set(most);
+            }
+        }
     }
+}
+
+/// When the system started, Unix seconds.
+fn boot_seconds() -> Option<i64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    line.trim().parse().ok()
 }
 
 fn saturating(count: usize) -> i64 {

@@ -1,13 +1,14 @@
 //! The table of proxies: who is connected, what each runs, when it last reported.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mesh_api::config::{Propagation, Refusal};
 use mesh_model::identity::SpiffeId;
 
 use crate::clock::rfc3339;
 use crate::inventory::Connected;
+use crate::publish::Published;
 use crate::session::State;
 
 /// Most proxies in the table; beyond it the longest gone are forgotten.
@@ -37,6 +38,8 @@ struct Entry {
     generation: u64,
     /// VirtualServices that it should run.
     virtual_services: BTreeMap<String, String>,
+    /// What it should run.
+    published: Option<Arc<Published>>,
     last_seen_ms: u64,
     last_flush_ms: u64,
 }
@@ -58,6 +61,7 @@ pub(crate) struct Progress<'p> {
     pub(crate) revision: &'p str,
     pub(crate) generation: u64,
     pub(crate) virtual_services: &'p BTreeMap<String, String>,
+    pub(crate) published: Option<&'p Arc<Published>>,
 }
 
 impl Proxies {
@@ -85,6 +89,7 @@ impl Proxies {
     pub(crate) fn disconnected(&self, id: &str, stream: u64, now_ms: u64) {
         if let Some(entry) = self.table().entries.get_mut(id).filter(|e| e.stream == stream) {
             entry.stream = 0;
+            entry.published = None;
             entry.last_seen_ms = now_ms;
         }
     }
@@ -98,6 +103,7 @@ impl Proxies {
             };
             progress.revision.clone_into(&mut entry.revision);
             entry.generation = progress.generation;
+            entry.published = progress.published.cloned();
             if entry.virtual_services != *progress.virtual_services {
                 entry.virtual_services = progress.virtual_services.clone();
             }
@@ -138,6 +144,11 @@ impl Proxies {
         routers
             .map(|e| (e.facts.namespace.clone(), e.facts.workload.clone()))
             .collect()
+    }
+
+    /// What a connected proxy should run.
+    pub(crate) fn published(&self, id: &str) -> Option<Arc<Published>> {
+        self.table().entries.get(id)?.published.clone()
     }
 
     /// The connected proxies by (namespace, pod).

@@ -4,10 +4,15 @@
 
 mod config;
 mod graph;
+mod history;
 mod inventory;
 mod mesh;
+mod metrics;
+mod overview;
 mod read;
+mod requests;
 mod time;
+mod traces;
 
 use std::sync::Arc;
 
@@ -18,13 +23,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use mesh_api::error::ApiError;
-use mesh_store::History;
+use mesh_store::{History, Records, Revisions};
 use tokio::sync::{Semaphore, watch};
 
-use crate::auth::{Authenticator, Denied, bearer};
+use crate::auth::{Authenticator, Denied, Right, User, bearer};
 use crate::index::Generation;
 use crate::live::Live;
 use crate::proxies::Proxies;
+use crate::records::Recorder;
+use crate::revisions::Present;
 use crate::status::Judged;
 
 /// Largest body, bytes.
@@ -40,13 +47,36 @@ pub(crate) struct Query {
     pub(crate) judged: watch::Receiver<Judged>,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) history: Arc<dyn History>,
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) revisions: Arc<dyn Revisions>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) present: Present,
+    /// Where the history is, without credentials.
+    pub(crate) store: String,
     pub(crate) live: Arc<Live>,
     pub(crate) streams: Arc<Semaphore>,
 }
 
 /// The routes.
 pub(crate) fn router(query: Query) -> Router {
+    let records = Router::new()
+        .route("/api/requests", get(requests::page))
+        .route("/api/requests/facets", get(requests::facets))
+        .route("/api/requests/heatmap", get(requests::heat_map))
+        .route("/api/requests/stream", get(requests::stream))
+        .route("/api/requests/{trace}/{span}", get(requests::one))
+        .route("/api/traces", get(traces::traces))
+        .route("/api/traces/{trace}", get(traces::trace))
+        .layer(axum::middleware::from_fn_with_state(
+            query.clone(),
+            may_read_requests,
+        ));
     Router::new()
+        .merge(records)
+        .route("/api/metrics", get(metrics::metrics))
+        .route("/api/overview", get(overview::overview))
+        .route("/api/revisions", get(history::revisions))
+        .route("/api/proxies/{id}/config", get(mesh::proxy_config))
         .route("/api/graph", get(graph::graph))
         .route("/api/graph/stream", get(graph::stream))
         .route("/api/series", get(graph::series))
@@ -68,7 +98,25 @@ pub(crate) fn router(query: Query) -> Router {
         .with_state(query)
 }
 
-async fn authenticate(State(query): State<Query>, request: Request, next: Next) -> Response {
+/// Viewing kept requests is a right of its own.
+async fn may_read_requests(State(query): State<Query>, request: Request, next: Next) -> Response {
+    let user = request.extensions().get::<User>().cloned().unwrap_or_default();
+    match query.authenticator.may(&user, Right::Requests).await {
+        Ok(true) => next.run(request).await,
+        Ok(false) => {
+            let mut failure = Failure::new(
+                StatusCode::FORBIDDEN,
+                format!("{} may not read kept requests", user.name),
+            );
+            failure.remedy =
+                Some("bind a ClusterRole with verb get on requests of apiGroup sightline.io".into());
+            failure.into_response()
+        }
+        Err(denied) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, denied.to_string()).into_response(),
+    }
+}
+
+async fn authenticate(State(query): State<Query>, mut request: Request, next: Next) -> Response {
     let header = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -79,7 +127,10 @@ async fn authenticate(State(query): State<Query>, request: Request, next: Next) 
         Err(denied) => Err(denied),
     };
     match user {
-        Ok(_) => next.run(request).await,
+        Ok(user) => {
+            request.extensions_mut().insert(user);
+            next.run(request).await
+        }
         Err(denied) => {
             let status = match denied {
                 Denied::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

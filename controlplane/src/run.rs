@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::http::StatusCode;
-use axum::routing::get;
 use mesh_crd::mesh_config::MeshConfig;
-use mesh_store::{History, Limits, Resolution, SqliteHistory};
+use mesh_store::store::{Database, Store, StoreOptions};
+use mesh_store::{History, Limits, Resolution};
 use mesh_telemetry::otlp;
 use mesh_xds::certificate::IstioCertificateServiceServer;
 use mesh_xds::discovery::AggregatedDiscoveryServiceServer;
+use mesh_xds::kept_traces::KeptTracesServer;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::LogsServiceServer;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::MetricsServiceServer;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::TraceServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -23,6 +25,7 @@ use crate::auth::Authenticator;
 use crate::ca::{self, Rates, ServerTls, Signer};
 use crate::clock::unix_ms;
 use crate::discovery::Discovery;
+use crate::export::Exporters;
 use crate::gather::Gather;
 use crate::index::{self, Generation, Index};
 use crate::listen::Incoming;
@@ -31,6 +34,9 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::proxies::Proxies;
 use crate::query::{self, Query};
+use crate::records::{Recorder, Taker};
+use crate::revisions::{Recording, Witness};
+use crate::scrape::{self, Scrape};
 use crate::status::{self, Judged};
 use crate::watch as watches;
 
@@ -83,11 +89,11 @@ impl Running {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let listeners = Listeners::bind(&options).await?;
         let client = client(&options).await?;
-        let limits = Limits {
-            bytes: options.history_bytes,
-            ..Limits::default()
-        };
-        let history: Arc<dyn History> = Arc::new(SqliteHistory::open(&options.data, limits).await?);
+        let Store {
+            history,
+            records,
+            revisions,
+        } = open_store(&options).await?;
         let authority = Arc::new(root(&client, &options).await?);
         let metrics = Arc::new(Metrics::new()?);
         let live = load(history.as_ref()).await;
@@ -107,7 +113,18 @@ impl Running {
 
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        watch_everything(&mut tasks, &client, &options, worlds_sender, &metrics);
+        let exporters = Exporters::start(&options, &metrics, &mut tasks)?;
+        let (recording, witness, present) =
+            Recording::new(client.clone(), Arc::clone(&revisions), Arc::clone(&metrics));
+        watch_everything(&mut tasks, &client, &options, worlds_sender, (&metrics, &witness));
+        tasks.spawn(recording.run());
+        let recorder = Arc::new(Recorder::new(
+            authenticator.clone(),
+            Arc::clone(&proxies),
+            Arc::clone(&records),
+            Arc::clone(&metrics),
+            exporters.clone(),
+        ));
         let root_pem = authority.certificate_pem().to_owned();
         tasks.spawn(ca::publish_roots(client.clone(), root_pem, worlds.clone()));
         tasks.spawn(status::run(
@@ -117,6 +134,12 @@ impl Running {
             Arc::clone(&metrics),
         ));
         tasks.spawn(fold(Arc::clone(&history), Arc::clone(&metrics)));
+        let scrape = Scrape {
+            worlds: worlds.clone(),
+            proxies: Arc::clone(&proxies),
+            metrics: Arc::clone(&metrics),
+            exporters,
+        };
 
         let discovery = Discovery {
             authenticator: authenticator.clone(),
@@ -146,7 +169,7 @@ impl Running {
             incoming,
             discovery,
             signer,
-            gather,
+            (gather, Taker(Arc::clone(&recorder))),
             cancel.clone(),
         ));
         let query = Query {
@@ -155,6 +178,11 @@ impl Running {
             judged,
             proxies,
             history,
+            records,
+            revisions,
+            recorder,
+            present,
+            store: store_name(&options),
             live,
             streams: Arc::new(Semaphore::new(query::MAX_STREAMS)),
         };
@@ -162,7 +190,7 @@ impl Running {
         tasks.spawn(serve_http(incoming, query::router(query), cancel.clone()));
         tasks.spawn(serve_http(
             listeners.metrics,
-            health(metrics, worlds.clone()),
+            scrape::router(scrape),
             cancel.clone(),
         ));
         tasks.spawn(tls.renew());
@@ -207,6 +235,34 @@ impl Running {
         // Open streams get a moment to end; watches never end by themselves.
         tokio::time::sleep(GRACE).await;
         self.tasks.shutdown().await;
+    }
+}
+
+async fn open_store(options: &Options) -> anyhow::Result<Store> {
+    let options = StoreOptions {
+        database: options.database.clone(),
+        folder: options.data.clone(),
+        limits: Limits {
+            ten_seconds_kept: options.history_ten_seconds,
+            minutes_kept: options.history_minutes,
+            hours_kept: options.history_hours,
+            bytes: options.history_bytes,
+            ..Limits::default()
+        },
+    };
+    Ok(mesh_store::open(&options).await?)
+}
+
+/// Where the history is, for people: never with credentials.
+fn store_name(options: &Options) -> String {
+    match &options.database {
+        Database::Sqlite => format!("sqlite {}", options.data.join("history.db").display()),
+        Database::Postgres(url) => {
+            let place = url.split_once("://").map_or("", |(_, place)| place);
+            let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+            // Parameters may hold a password, too.
+            format!("postgres {}", place.split('?').next().unwrap_or_default())
+        }
     }
 }
 
@@ -269,7 +325,7 @@ fn watch_everything(
     client: &kube::Client,
     options: &Options,
     worlds: watch::Sender<Option<Arc<Generation>>>,
-    metrics: &Arc<Metrics>,
+    (metrics, witness): (&Arc<Metrics>, &Witness),
 ) {
     let kinds = watches::kinds();
     let mesh = MeshConfig {
@@ -287,7 +343,12 @@ fn watch_everything(
     let namespace = options.namespace.clone();
     tasks.spawn(watches::settings(client.clone(), namespace, sender.clone()));
     for watched in kinds {
-        tasks.spawn(watches::run(client.clone(), watched, sender.clone()));
+        tasks.spawn(watches::run(
+            client.clone(),
+            watched,
+            sender.clone(),
+            witness.clone(),
+        ));
     }
 }
 
@@ -312,10 +373,16 @@ async fn serve_discovery(
     incoming: Incoming,
     discovery: Discovery,
     signer: Signer,
-    gather: Gather,
+    (gather, taker): (Gather, Taker),
     cancel: CancellationToken,
 ) {
     let telemetry = MetricsServiceServer::new(gather)
+        .max_decoding_message_size(otlp::MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
+    let spans = TraceServiceServer::new(taker.clone())
+        .max_decoding_message_size(otlp::MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
+    let requests = LogsServiceServer::new(taker.clone())
         .max_decoding_message_size(otlp::MAX_MESSAGE_BYTES)
         .accept_compressed(CompressionEncoding::Gzip);
     let served = tonic::transport::Server::builder()
@@ -325,6 +392,9 @@ async fn serve_discovery(
         .add_service(AggregatedDiscoveryServiceServer::new(discovery))
         .add_service(IstioCertificateServiceServer::new(signer))
         .add_service(telemetry)
+        .add_service(spans)
+        .add_service(requests)
+        .add_service(KeptTracesServer::new(taker))
         .serve_with_incoming_shutdown(incoming.into_stream(), cancel.cancelled_owned())
         .await;
     if let Err(error) = served {
@@ -343,23 +413,4 @@ where
     if let Err(error) = served {
         tracing::error!(%error, "HTTP server ended");
     }
-}
-
-fn health(metrics: Arc<Metrics>, worlds: watch::Receiver<Option<Arc<Generation>>>) -> axum::Router {
-    axum::Router::new()
-        .route("/metrics", get(async move || metrics.text()))
-        .route("/healthz", get(async || "ok"))
-        .route(
-            "/ready",
-            get(async move || {
-                if worlds.borrow().is_some() {
-                    (StatusCode::OK, "ready")
-                } else {
-                    (
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "configuration has not been read yet",
-                    )
-                }
-            }),
-        )
 }

@@ -15,6 +15,8 @@ use mesh_crd::kinds;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::revisions::{self, Seen, Witness};
+
 /// Time before a watch that failed begins again, doubled up to the last.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
 /// How often a kind that the server does not have is asked for.
@@ -84,13 +86,18 @@ fn watched(group: &str, version: &str, kind: &'static str, plural: &str, configu
 }
 
 /// Watches one kind until nobody listens.
-pub(crate) async fn run(client: kube::Client, watched: Watched, changes: mpsc::Sender<Change>) {
+pub(crate) async fn run(
+    client: kube::Client,
+    watched: Watched,
+    changes: mpsc::Sender<Change>,
+    witness: Witness,
+) {
     let mut pause = BACKOFF[0];
     let mut absent = GONE;
     loop {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &watched.resource);
         let stream = watcher::watcher(api, watcher::Config::default());
-        match follow(stream, &watched, &changes).await {
+        match follow(stream, &watched, &changes, &witness).await {
             Ended::Deaf => return,
             Ended::Absent => {
                 absent = absent.saturating_add(1);
@@ -152,7 +159,13 @@ async fn follow(
     stream: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
     watched: &Watched,
     changes: &mpsc::Sender<Change>,
+    witness: &Witness,
 ) -> Ended {
+    let tell = |event: revisions::Event| {
+        if watched.configuration {
+            witness.tell(event);
+        }
+    };
     futures::pin_mut!(stream);
     let mut listing = Vec::new();
     let mut listed = false;
@@ -168,14 +181,28 @@ async fn follow(
             }
             Ok(Event::InitDone) => {
                 listed = true;
-                Some(Change::Listed(watched.kind, std::mem::take(&mut listing)))
+                let seen = std::mem::take(&mut listing);
+                if watched.configuration {
+                    tell(revisions::Event::Listed(watched.kind, seen.clone()));
+                }
+                let objects = seen.into_iter().map(|seen: Seen| seen.object);
+                Some(Change::Listed(watched.kind, objects.collect()))
             }
-            Ok(Event::Apply(object)) => json(object, watched).map(|o| Change::Applied(watched.kind, o)),
-            Ok(Event::Delete(object)) => Some(Change::Deleted(
-                watched.kind,
-                object.metadata.namespace.unwrap_or_default(),
-                object.metadata.name.unwrap_or_default(),
-            )),
+            Ok(Event::Apply(object)) => json(object, watched).map(|seen| {
+                tell(revisions::Event::Applied(seen.clone()));
+                Change::Applied(watched.kind, seen.object)
+            }),
+            Ok(Event::Delete(object)) => {
+                let (namespace, name) = (object.metadata.namespace.clone(), object.metadata.name.clone());
+                if let Some(seen) = json(object, watched) {
+                    tell(revisions::Event::Deleted(seen));
+                }
+                Some(Change::Deleted(
+                    watched.kind,
+                    namespace.unwrap_or_default(),
+                    name.unwrap_or_default(),
+                ))
+            }
             Err(error) if is_absent(&error) => return Ended::Absent,
             Err(error) => {
                 tracing::warn!(kind = watched.kind, %error, "watch ended, it begins again");
@@ -199,12 +226,18 @@ fn is_absent(error: &watcher::Error) -> bool {
     )
 }
 
-/// List items do not repeat their kind; who last wrote which field is of no use here.
-fn json(mut object: DynamicObject, watched: &Watched) -> Option<Value> {
+/// List items do not repeat their kind; of who wrote which field, only the last writer matters.
+fn json(mut object: DynamicObject, watched: &Watched) -> Option<Seen> {
     object.types = Some(TypeMeta {
         api_version: watched.resource.api_version.clone(),
         kind: watched.resource.kind.clone(),
     });
-    object.metadata.managed_fields = None;
-    serde_json::to_value(object).ok()
+    let entries = object.metadata.managed_fields.take().unwrap_or_default();
+    // What is written to status is no edit.
+    let writers = entries.into_iter().filter(|entry| entry.subresource.is_none());
+    let last = writers.max_by(|a, b| a.time.cmp(&b.time));
+    Some(Seen {
+        object: serde_json::to_value(object).ok()?,
+        manager: last.and_then(|entry| entry.manager).unwrap_or_default(),
+    })
 }

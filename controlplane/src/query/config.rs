@@ -107,7 +107,7 @@ impl Query {
         })
     }
 
-    fn propagation_of(
+    pub(super) fn propagation_of(
         &self,
         generation: &Generation,
         key: &ObjectKey,

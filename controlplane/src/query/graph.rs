@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
 use futures::Stream;
-use mesh_api::graph::{Graph, GraphType, Point, Series};
+use mesh_api::graph::{Graph, GraphType, Node, Point, Series};
 use mesh_crd::Object;
 use mesh_model::edge::{SeriesDelta, SeriesKey};
 use mesh_model::histogram::ExponentialHistogram;
@@ -23,6 +23,7 @@ use super::time::{Interval, interval};
 use super::{Failure, Query};
 use crate::clock::{rfc3339, unix_ms};
 use crate::fold::{self, Name, View};
+use crate::inventory::Inventory;
 use crate::live::KEPT;
 
 /// A graph is sent at most this often.
@@ -42,6 +43,9 @@ pub(super) struct GraphParams {
     #[serde(default)]
     namespaces: String,
     window: Option<u64>,
+    /// Shows what has no traffic too.
+    #[serde(default)]
+    idle: bool,
 }
 
 impl GraphParams {
@@ -64,7 +68,7 @@ pub(super) async fn graph(
     let interval = interval(params.from.as_deref(), params.to.as_deref(), now_ms)
         .map_err(|e| Failure::bad(e, TIME_REMEDY))?;
     query
-        .graph(params.kind, params.namespaces(), interval, now_ms)
+        .graph(params.kind, params.namespaces(), params.idle, interval, now_ms)
         .await
         .map(Json)
 }
@@ -92,6 +96,7 @@ pub(super) async fn stream(
         worlds: query.worlds.clone(),
         namespaces: params.namespaces(),
         kind: params.kind,
+        idle: params.idle,
         query,
         window,
         sent: None,
@@ -108,6 +113,7 @@ struct Source {
     worlds: watch::Receiver<Option<Arc<crate::index::Generation>>>,
     kind: GraphType,
     namespaces: BTreeSet<String>,
+    idle: bool,
     window: u64,
     sent: Option<Instant>,
     _permit: tokio::sync::OwnedSemaphorePermit,
@@ -146,7 +152,7 @@ impl Source {
         };
         let graph = self
             .query
-            .graph(self.kind, self.namespaces.clone(), interval, now_ms)
+            .graph(self.kind, self.namespaces.clone(), self.idle, interval, now_ms)
             .await;
         graph.ok()
     }
@@ -237,6 +243,7 @@ impl Query {
         &self,
         kind: GraphType,
         namespaces: BTreeSet<String>,
+        idle: bool,
         interval: Interval,
         now_ms: u64,
     ) -> Result<Graph, Failure> {
@@ -244,7 +251,16 @@ impl Query {
         let mut view = self.view(kind, namespaces);
         view.gaps = self.gaps(from, interval.to).await;
         let series = sums.iter().map(|(key, delta)| (key.as_ref(), delta));
-        let (nodes, edges) = fold::graph(series, &view);
+        let (mut nodes, edges) = fold::graph(series, &view);
+        let generation = self.worlds.borrow().clone();
+        if let Some(generation) = generation.filter(|_| idle) {
+            let inventory = Inventory::of(&generation.world, &self.proxies.by_pod());
+            let mut all: BTreeMap<String, Node> = nodes.into_iter().map(|n| (n.id.clone(), n)).collect();
+            for node in view.present(&inventory) {
+                all.entry(node.id.clone()).or_insert(node);
+            }
+            nodes = all.into_values().collect();
+        }
         let flushes = self.proxies.flushes();
         let fresh = flushes.values().filter(|ms| **ms + FRESH_MS > now_ms).min();
         let to_ms = interval.to.saturating_mul(1000).min(now_ms.max(from * 1000));
@@ -260,7 +276,8 @@ impl Query {
                 .iter()
                 .map(|(id, ms)| (id.clone(), rfc3339(*ms)))
                 .collect(),
-            complete: interval.complete,
+            // While the history cannot be used, only what memory has is there.
+            complete: interval.complete && from <= interval.from,
             seconds,
         })
     }

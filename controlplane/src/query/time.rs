@@ -35,7 +35,7 @@ pub(super) fn interval(from: Option<&str>, to: Option<&str>, now_ms: u64) -> Res
 }
 
 /// Unix milliseconds of a text.
-fn parse(text: &str, now_ms: u64) -> Result<u64, String> {
+pub(super) fn parse(text: &str, now_ms: u64) -> Result<u64, String> {
     if let Some(rest) = text.strip_prefix("now") {
         let ago = match rest.strip_prefix('-') {
             Some(duration) => seconds(duration),

@@ -42,10 +42,15 @@ pub const PROXY_CONFIG_AGE_SECONDS: &str = "sightline_proxy_config_age_seconds";
 pub const PROXY_CONFIG_REVISION_INFO: &str = "sightline_proxy_config_revision_info";
 /// Endpoints ejected by outlier detection.
 pub const PROXY_EJECTIONS_TOTAL: &str = "sightline_proxy_ejections_total";
-/// Retries sent.
+/// Retries sent; label `destination_service`.
 pub const PROXY_RETRIES_TOTAL: &str = "sightline_proxy_retries_total";
-/// Telemetry that could not be kept until it was acknowledged.
+/// Telemetry that could not be kept until it was acknowledged; label `kind` (`counts`, `spans`, `kept_requests`,
+/// `asked_traces`).
 pub const PROXY_TELEMETRY_DROPPED_TOTAL: &str = "sightline_proxy_telemetry_dropped_total";
+/// Errors and slow requests beyond what is kept of a route in a second; label `reason`.
+pub const PROXY_REQUESTS_NOT_KEPT_TOTAL: &str = "sightline_proxy_requests_not_kept_total";
+/// Spans that left the proxy's memory before their 10 s, because it was full.
+pub const PROXY_SPANS_EVICTED_TOTAL: &str = "sightline_proxy_spans_evicted_total";
 /// Requests that were counted under `other`, because their series did not fit the caps.
 pub const PROXY_SERIES_OVERFLOWED_TOTAL: &str = "sightline_proxy_series_overflowed_total";
 /// Seconds until the workload certificate expires.
@@ -121,12 +126,43 @@ pub mod control_plane {
     /// Buckets of [`PROXY_CONVERGENCE_TIME`].
     pub const CONVERGENCE_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0];
 
+    /// Seconds to read the configuration at start.
+    pub const PUSHCONTEXT_INIT_SECONDS: &str = "pilot_pushcontext_init_seconds";
+    /// Hosts that more than one VirtualService claims.
+    pub const VSERVICE_DUP_DOMAIN: &str = "pilot_vservice_dup_domain";
+    /// Subsets of all DestinationRules.
+    pub const DESTRULE_SUBSETS: &str = "pilot_destrule_subsets";
+    /// Pods without an address.
+    pub const NO_IP: &str = "pilot_no_ip";
+    /// Services without a ready endpoint.
+    pub const EDS_NO_INSTANCES: &str = "pilot_eds_no_instances";
+    /// Endpoints whose pod is not known.
+    pub const ENDPOINT_NO_POD: &str = "endpoint_no_pod";
+
     /// Telemetry batches committed.
     pub const TELEMETRY_BATCHES: &str = "sightline_telemetry_batches_total";
     /// Telemetry batches that were known already.
     pub const TELEMETRY_DUPLICATES: &str = "sightline_telemetry_duplicate_batches_total";
     /// Telemetry batches that were refused; label `reason`.
     pub const TELEMETRY_REFUSED: &str = "sightline_telemetry_refused_batches_total";
+    /// Edge rows (series of a window) committed.
+    pub const INGEST_ROWS: &str = "sightline_controlplane_ingest_rows_total";
+    /// Kept requests and spans committed; label `kind` (`request`, `span`).
+    pub const RECORDS: &str = "sightline_controlplane_records_total";
+    /// Kept requests and spans given up because there was no room.
+    pub const RECORDS_DROPPED: &str = "sightline_controlplane_records_dropped_total";
+    /// Messages with records that were refused; label `reason`.
+    pub const RECORDS_REFUSED: &str = "sightline_controlplane_records_refused_total";
+    /// Messages with records of a clock that is ahead, which were moved to now.
+    pub const RECORDS_SHIFTED: &str = "sightline_controlplane_records_shifted_total";
+    /// Configuration revisions recorded.
+    pub const REVISIONS: &str = "sightline_controlplane_revisions_total";
+    /// Spans delivered; labels `kind`, `endpoint`.
+    pub const EXPORTER_SENT: &str = "sightline_controlplane_exporter_spans_sent_total";
+    /// Spans given up; labels `kind`, `endpoint`.
+    pub const EXPORTER_DROPPED: &str = "sightline_controlplane_exporter_spans_dropped_total";
+    /// Spans that wait; labels `kind`, `endpoint`.
+    pub const EXPORTER_QUEUED: &str = "sightline_controlplane_exporter_spans_queued";
     /// 1 while history is recorded.
     pub const HISTORY_RECORDING: &str = "sightline_history_recording";
     /// Bytes of history.
