@@ -16,9 +16,9 @@ use mesh_model::listener::{AccessLog, AccessLogFormat};
 use mesh_model::route::RouteOrigin;
 use parking_lot::Mutex;
 
-use crate::walk::admit::policy_of;
 use crate::codec::head::{Request, Response};
 use crate::codec::write::number;
+use crate::walk::admit::policy_of;
 
 mod format;
 

@@ -71,6 +71,8 @@ pub(crate) struct Outcome {
     pub(crate) grpc_status: Option<u16>,
     /// gRPC.
     pub(crate) grpc: bool,
+    /// gRPC messages from and to the client.
+    pub(crate) messages: (u64, u64),
     /// A response head was sent.
     pub(crate) answered: bool,
     /// Where it stands in its trace; `None` without tracing.
@@ -161,7 +163,11 @@ impl Call {
             request_bytes: outcome.request_bytes,
             response_bytes: outcome.response_bytes,
         };
-        self.context.worker.stats.record(&done, || self.series(&slot));
+        let stats = &self.context.worker.stats;
+        stats.record(&done, || self.series(&slot));
+        if outcome.messages != (0, 0) {
+            stats.messages(&slot, outcome.messages);
+        }
         slot
     }
 
@@ -191,9 +197,14 @@ impl Call {
             attempts: self.outcome.attempts,
             request_bytes: self.outcome.request_bytes,
             response_bytes: self.outcome.response_bytes,
-            max_path_tag: context.http.config.tracing.as_ref().map_or(MAX_PATH_TAG, |tracing| {
-                usize::try_from(tracing.max_path_tag).unwrap_or(MAX_PATH_TAG)
-            }),
+            max_path_tag: context
+                .http
+                .config
+                .tracing
+                .as_ref()
+                .map_or(MAX_PATH_TAG, |tracing| {
+                    usize::try_from(tracing.max_path_tag).unwrap_or(MAX_PATH_TAG)
+                }),
         };
         let request = &self.heads.request;
         let [original, agent, id] =

@@ -70,6 +70,9 @@ pub(crate) fn compile(
     logs: &LogSinks,
     keep_tls: bool,
 ) -> Result<Compiled, Vec<Refused>> {
+    tls.deliver(&snapshot.secrets);
+    // New key material makes new contexts.
+    let keep_tls = keep_tls && before.is_none_or(|b| b.snapshot.secrets == snapshot.secrets);
     let mut problems = Problems::default();
     let clusters: HashMap<_, _> = snapshot
         .clusters

@@ -427,7 +427,7 @@ impl Stream {
 
     /// Subscribes to what is newly referred to, and from what nothing refers to any more.
     async fn follow(&mut self, state: &mut State) -> Result<(), String> {
-        for kind in [Kind::Endpoints, Kind::Route] {
+        for kind in [Kind::Endpoints, Kind::Route, Kind::Secret] {
             let wanted = state.referred(kind);
             let Some(had) = self.subscribed.get(&kind) else {
                 self.open(kind, state).await?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use mesh_model::edge::{RequestProtocol, SeriesKey};
-use mesh_telemetry::{metrics, series};
+use mesh_telemetry::{labels as names, metrics, series};
 
+use crate::record;
 use crate::stats::{BUCKET_BOUNDS, FixedHistogram, SeriesTotals};
 
 /// Facts of the proxy itself.
@@ -17,9 +18,15 @@ pub struct Own {
     pub revision: Option<String>,
     /// Requests that were counted and could not be told to the control plane.
     pub telemetry_dropped: u64,
+    /// Single requests and spans.
+    pub records: record::Shown,
+    /// Endpoints ejected since the start.
+    pub ejections: u64,
+    /// Scrapes of the application since the start, and those that failed; `None` when it is not scraped.
+    pub application: Option<(u64, u64)>,
     /// Requests counted under `other`.
     pub overflowed: u64,
-    /// Unix seconds at which the workload certificate ends.
+    /// Seconds until the workload certificate ends.
     pub certificate_expiry: Option<f64>,
     /// Access log lines that were dropped.
     pub log_lines_dropped: u64,
@@ -72,6 +79,23 @@ pub fn prometheus(series: &[(SeriesKey, SeriesTotals)], own: &Own) -> String {
         metrics::RESPONSE_BYTES,
         http().map(|(l, t)| (l, &t.response_bytes)),
     );
+    let grpc = || {
+        series
+            .iter()
+            .zip(&labelled)
+            .filter(|((key, _), _)| key.protocol == RequestProtocol::Grpc)
+            .map(|(_, (l, _, t))| (l.as_str(), *t))
+    };
+    counters(
+        &mut out,
+        metrics::REQUEST_MESSAGES_TOTAL,
+        grpc().map(|(l, t)| (l, count(t.request_messages))),
+    );
+    counters(
+        &mut out,
+        metrics::RESPONSE_MESSAGES_TOTAL,
+        grpc().map(|(l, t)| (l, count(t.response_messages))),
+    );
     // Towards the client is "sent", as in Istio.
     counters(
         &mut out,
@@ -85,10 +109,16 @@ pub fn prometheus(series: &[(SeriesKey, SeriesTotals)], own: &Own) -> String {
     );
     counters(
         &mut out,
+        metrics::TCP_CONNECTIONS_OPENED_TOTAL,
+        tcp().map(|(l, t)| (l, count(t.opened))),
+    );
+    counters(
+        &mut out,
         metrics::TCP_CONNECTIONS_CLOSED_TOTAL,
         tcp().map(|(l, t)| (l, count(t.requests))),
     );
     per_route(&mut out, series);
+    retries(&mut out, series);
     proxy(&mut out, own);
     out
 }
@@ -121,6 +151,61 @@ fn per_route(out: &mut String, series: &[(SeriesKey, SeriesTotals)]) {
         metrics::ROUTE_REQUEST_DURATION_MILLISECONDS,
         routes.iter().map(|(l, (_, h))| (l.as_str(), h)),
     );
+}
+
+/// Retries by the service that was called.
+fn retries(out: &mut String, series: &[(SeriesKey, SeriesTotals)]) {
+    let mut services: BTreeMap<String, u64> = BTreeMap::new();
+    for (key, totals) in series.iter().filter(|(_, totals)| totals.retries > 0) {
+        let labels = labels(|found| found(names::DESTINATION_SERVICE, &key.service.host));
+        *services.entry(labels).or_default() += totals.retries;
+    }
+    counters(
+        out,
+        metrics::PROXY_RETRIES_TOTAL,
+        services.iter().map(|(l, n)| (l.as_str(), count(*n))),
+    );
+}
+
+/// What was lost on the way to the control plane, and what was not kept of single requests.
+fn lost(out: &mut String, own: &Own) {
+    let kinds = |label: &'static str, values: &[(&str, u64)]| -> Vec<(String, f64)> {
+        values
+            .iter()
+            .map(|(kind, value)| (labels(|found| found(label, kind)), count(*value)))
+            .collect()
+    };
+    let records = &own.records;
+    let dropped = kinds(
+        "kind",
+        &[
+            ("counts", own.telemetry_dropped),
+            ("spans", records.dropped_spans),
+            ("kept_requests", records.dropped_requests),
+            ("asked_traces", records.dropped_asks),
+        ],
+    );
+    let not_kept = kinds(
+        "reason",
+        &[
+            ("error", records.errors_not_kept),
+            ("slow", records.slow_not_kept),
+        ],
+    );
+    for (name, values) in [
+        (metrics::PROXY_TELEMETRY_DROPPED_TOTAL, dropped),
+        (metrics::PROXY_REQUESTS_NOT_KEPT_TOTAL, not_kept),
+    ] {
+        counters(out, name, values.iter().map(|(l, v)| (l.as_str(), *v)));
+    }
+    let one = |value: u64| std::iter::once(("", count(value)));
+    counters(out, metrics::PROXY_SPANS_EVICTED_TOTAL, one(records.evicted));
+    counters(out, metrics::PROXY_EJECTIONS_TOTAL, one(own.ejections));
+    if let Some((scrapes, failures)) = own.application {
+        counters(out, "istio_agent_scrapes_total", one(scrapes));
+        let application = std::iter::once(("type=\"application\"", count(failures)));
+        counters(out, "istio_agent_scrape_failures_total", application);
+    }
 }
 
 fn proxy(out: &mut String, own: &Own) {
@@ -159,11 +244,7 @@ fn proxy(out: &mut String, own: &Own) {
         decisions.iter().map(|(labels, value)| (labels.as_str(), *value)),
     );
     let one = |value: u64| std::iter::once(("", count(value)));
-    counters(
-        out,
-        metrics::PROXY_TELEMETRY_DROPPED_TOTAL,
-        one(own.telemetry_dropped),
-    );
+    lost(out, own);
     counters(out, metrics::PROXY_SERIES_OVERFLOWED_TOTAL, one(own.overflowed));
     counters(
         out,

@@ -26,6 +26,7 @@ use crate::refusal::{Refusal, Reset};
 use crate::route::Found;
 use crate::upstream::Upstream;
 use crate::wire::Failure;
+use crate::wire::frames::Frames;
 use crate::wire::pump::{Pump, Side};
 use crate::{hash, mirror, pick, relay, shape};
 
@@ -76,6 +77,7 @@ pub(crate) async fn forward<C: Client>(
         deadline: None,
         tried: SmallVec::new(),
     };
+    exchange.pump.frames = call.outcome.grpc.then(Frames::default);
     let upstream = match exchange.attempts(call, client).await {
         Ok(upstream) => upstream,
         Err(refusal) => {
@@ -426,10 +428,15 @@ impl Exchange<'_> {
             return Ok(false);
         }
         call.outcome.answered = true;
-        let mut down = Pump::default();
+        let mut down = Pump {
+            frames: call.outcome.grpc.then(Frames::default),
+            ..Pump::default()
+        };
         let ended = self.until_end(client, &mut upstream, &mut down).await;
         call.outcome.request_bytes = self.pump.bytes;
         call.outcome.response_bytes = down.bytes;
+        let messages = |pump: &Pump| pump.frames.map_or(0, |frames| frames.messages);
+        call.outcome.messages = (messages(&self.pump), messages(&down));
         if let Some(status) = down.grpc_status {
             call.outcome.grpc_status = Some(status);
         }

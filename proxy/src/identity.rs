@@ -1,16 +1,19 @@
 //! The workload's certificate: asked for, kept, renewed; and the TLS contexts that are made from it.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mesh_model::cluster::UpstreamTls;
+use mesh_model::cluster::{CertificateSource, RootSource, UpstreamTls};
 use mesh_model::identity::SpiffeId;
 use mesh_model::listener::DownstreamTls;
+use mesh_model::secret::Secret;
 use mesh_tls::{CertificateRequest, Identity, IdentityWatch};
 use mesh_xds::certificate::{IstioCertificateRequest, IstioCertificateServiceClient};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::connect::{Backoff, Service};
@@ -196,13 +199,17 @@ fn write(folder: &Path, key: &str, chain: &str, roots: &str) -> Result<(), Ident
 /// TLS contexts from the workload's identity and from files.
 pub struct Contexts {
     identity: Option<IdentityWatch>,
+    secrets: Mutex<BTreeMap<String, Arc<Secret>>>,
 }
 
 impl Contexts {
     /// Without an identity only contexts from files can be made.
     #[must_use]
     pub fn new(identity: Option<IdentityWatch>) -> Self {
-        Self { identity }
+        Self {
+            identity,
+            secrets: Mutex::default(),
+        }
     }
 
     fn current(&self) -> Option<Arc<Identity>> {
@@ -222,17 +229,76 @@ impl Contexts {
     }
 }
 
+impl Contexts {
+    /// A certificate by the name of a secret, in its place. Answers whether it came from a secret.
+    fn certificate(&self, source: &mut CertificateSource) -> Result<bool, TlsUnavailable> {
+        let CertificateSource::Secret(name) = source else {
+            return Ok(false);
+        };
+        match self.secrets.lock().get(name.as_str()).map(Arc::as_ref) {
+            Some(Secret::Certificate { chain, key }) => {
+                *source = CertificateSource::Inline {
+                    chain: chain.clone(),
+                    key: key.clone(),
+                };
+                Ok(true)
+            }
+            _ => Err(TlsUnavailable::NotYet(format!("secret {name}"))),
+        }
+    }
+
+    /// Trust anchors, likewise.
+    fn roots(&self, source: &mut RootSource) -> Result<bool, TlsUnavailable> {
+        let RootSource::Secret(name) = source else {
+            return Ok(false);
+        };
+        if name.starts_with("file-root:") {
+            return Ok(false);
+        }
+        match self.secrets.lock().get(name.as_str()).map(Arc::as_ref) {
+            Some(Secret::Roots(pem)) => {
+                *source = RootSource::Inline(pem.clone());
+                Ok(true)
+            }
+            _ => Err(TlsUnavailable::NotYet(format!("secret {name}"))),
+        }
+    }
+
+    /// A secret with bad content fails the handshakes that need it, not the configuration.
+    fn failed(&self, error: &mesh_tls::Error, from_secret: bool) -> TlsUnavailable {
+        if from_secret {
+            TlsUnavailable::NotYet(error.to_string())
+        } else {
+            self.unavailable(error)
+        }
+    }
+}
+
 impl TlsContexts for Contexts {
     fn server(&self, tls: &DownstreamTls) -> Result<Arc<rustls::ServerConfig>, TlsUnavailable> {
-        mesh_tls::config::server(tls, self.current().as_deref())
+        let mut tls = tls.clone();
+        let mut from_secret = self.roots(&mut tls.validation.roots)?;
+        for certificate in &mut tls.certificates {
+            from_secret |= self.certificate(certificate)?;
+        }
+        mesh_tls::config::server(&tls, self.current().as_deref())
             .map(Arc::new)
-            .map_err(|e| self.unavailable(&e))
+            .map_err(|e| self.failed(&e, from_secret))
     }
 
     fn client(&self, tls: &UpstreamTls) -> Result<Arc<rustls::ClientConfig>, TlsUnavailable> {
-        mesh_tls::config::client(tls, self.current().as_deref())
+        let mut tls = tls.clone();
+        let from_secret = self.roots(&mut tls.validation.roots)? | self.certificate(&mut tls.certificate)?;
+        mesh_tls::config::client(&tls, self.current().as_deref())
             .map(Arc::new)
-            .map_err(|e| self.unavailable(&e))
+            .map_err(|e| self.failed(&e, from_secret))
+    }
+
+    fn deliver(&self, secrets: &BTreeMap<String, Arc<Secret>>) {
+        let mut held = self.secrets.lock();
+        if *held != *secrets {
+            held.clone_from(secrets);
+        }
     }
 
     fn principal(&self) -> Option<String> {

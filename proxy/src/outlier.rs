@@ -2,12 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use mesh_model::cluster::Cluster;
 
 use crate::compile::{ClusterEntry, EndpointEntry};
+
+/// Ejections since the start.
+static EJECTIONS: AtomicU64 = AtomicU64::new(0);
+
+/// Ejections since the start.
+pub(crate) fn ejections() -> u64 {
+    EJECTIONS.load(Ordering::Relaxed)
+}
 
 /// Milliseconds since the first look at this clock, plus one (0 means never).
 fn now_ms() -> u64 {
@@ -39,6 +47,7 @@ pub(crate) fn judge(cluster: &ClusterEntry, endpoint: &Arc<EndpointEntry>, error
         && !endpoint.is_ejected()
         && may_eject(cluster, policy.max_ejection_percent)
     {
+        EJECTIONS.fetch_add(1, Ordering::Relaxed);
         let times = counters.ejections.fetch_add(1, Ordering::Relaxed) + 1;
         let out_for = policy.base_ejection.saturating_mul(times);
         let until = now_ms().saturating_add(u64::try_from(out_for.as_millis()).unwrap_or(u64::MAX));

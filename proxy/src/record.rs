@@ -23,6 +23,7 @@ mod describe;
 mod keep;
 pub mod redact;
 mod ring;
+pub mod settings;
 
 pub use redact::Policy;
 pub(crate) use ring::{Ended, Texts};
@@ -235,9 +236,14 @@ impl Recorder {
         } = completed;
         let state = &mut *self.state.borrow_mut();
         let at = ended.at.saturating_duration_since(self.base);
-        let verdict = state
-            .keeper
-            .judge(ended.route.as_deref(), error, ended.duration, at, &mut random, settings);
+        let verdict = state.keeper.judge(
+            ended.route.as_deref(),
+            error,
+            ended.duration,
+            at,
+            &mut random,
+            settings,
+        );
         let reason = self.reason(verdict);
         let Some(trace) = trace.or_else(|| reason.map(|_| TraceContext::root(&mut random))) else {
             return;
@@ -245,14 +251,26 @@ impl Recorder {
         let wanted = reason.is_some() || trace.sampled || state.asked.contains(trace.trace_id);
         let evicted = state.ring.push(ended, &texts, trace, error, wanted);
         if evicted > 0 {
-            self.records.0.numbers.evicted.fetch_add(evicted, Ordering::Relaxed);
+            self.records
+                .0
+                .numbers
+                .evicted
+                .fetch_add(evicted, Ordering::Relaxed);
         }
         let Some(slot) = state.ring.newest().filter(|_| wanted) else {
             return;
         };
         self.send_span(slot, settings, &wall);
         if let Some(reason) = reason {
-            let kept = describe::request(slot, reason, &self.node, &wall, series(), headers(), &settings.policy);
+            let kept = describe::request(
+                slot,
+                reason,
+                &self.node,
+                &wall,
+                series(),
+                headers(),
+                &settings.policy,
+            );
             self.records.send(Record::Request(Box::new(kept)));
             // Other spans of this proxy belong to the same trace; the control plane asks the other proxies only.
             self.records.ask(&[trace.trace_id]);
@@ -287,9 +305,10 @@ impl Recorder {
         };
         let state = &mut *self.state.borrow_mut();
         state.asked.add(traces, now);
-        state
-            .ring
-            .take_matching(|trace| state.asked.is_new(trace), |slot| self.send_span(slot, settings, wall));
+        state.ring.take_matching(
+            |trace| state.asked.is_new(trace),
+            |slot| self.send_span(slot, settings, wall),
+        );
         state.asked.settle();
     }
 
@@ -336,7 +355,9 @@ fn is_excluded(route: &RouteEntry, settings: &Settings) -> bool {
     };
     settings.excluded.iter().any(|rule| {
         rule.strip_prefix(origin.virtual_service.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('/').is_some_and(|name| name == origin.route))
+            .is_some_and(|rest| {
+                rest.is_empty() || rest.strip_prefix('/').is_some_and(|name| name == origin.route)
+            })
     })
 }
 

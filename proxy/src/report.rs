@@ -1,6 +1,9 @@
 //! Pushes counters to the control plane: every 250 ms, each batch until it is acknowledged, none twice.
 
+pub mod link;
 pub mod outbox;
+pub mod records;
+pub mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -15,9 +15,10 @@ use crate::admin::{self, Admin, SetLogLevel};
 use crate::config::{Config, HostPort};
 use crate::connect::{Security, Service};
 use crate::identity::{Contexts, Keeper};
+use crate::record::Settings;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::serve::{Handler, serve};
-use crate::status::{self, Facts, Health};
+use crate::status::{self, Application, Facts, Health, application};
 use crate::{discovery, report};
 
 /// Name of the control plane in its certificate.
@@ -79,6 +80,8 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunEr
         report: report::Shown::default(),
         health: Arc::new(Health::default()),
         quit: CancellationToken::new(),
+        application: application::Target::of(config.bootstrap.node.metadata.as_ref())
+            .map(|target| Arc::new(Application::new(target))),
     };
     open_pages(&config, &facts, started, set_log_level).await?;
     follow_identity(identity.clone(), runtime.clone());
@@ -101,8 +104,8 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunEr
         }
     }
     stop_reporting.cancel();
-    if let Some(reporting) = reporting {
-        // It bounds its own last wait.
+    for reporting in reporting {
+        // Each bounds its own last wait, all at the same time.
         let _ = reporting.await;
     }
     tracing::info!("ended");
@@ -234,13 +237,27 @@ fn start_reporting(
     config: &Config,
     facts: &Facts,
     stop: CancellationToken,
-) -> Option<tokio::task::JoinHandle<()>> {
-    let endpoint = config.telemetry.as_ref()?;
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let Some(endpoint) = config.telemetry.as_ref() else {
+        return Vec::new();
+    };
     let service = service(config, &endpoint.address, endpoint.tls, facts.identity.clone());
     let epoch = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_nanos();
+    let mut tasks = Vec::with_capacity(3);
+    let records = facts.runtime.records();
+    if let Some(queue) = records.open(Settings::of(config.bootstrap.node.metadata.as_ref())) {
+        let link = report::link::Link::new(service.clone(), config.node.id.clone());
+        let exporter = report::records::Exporter::new(link.clone(), records.clone(), queue);
+        tasks.push(tokio::spawn(exporter.run(stop.clone())));
+        tasks.push(tokio::spawn(report::watch::run(
+            link,
+            records.clone(),
+            stop.clone(),
+        )));
+    }
     let reporter = report::Reporter::new(
         service,
         config.node.id.clone(),
@@ -248,7 +265,8 @@ fn start_reporting(
         facts.runtime.registry().clone(),
         facts.report.clone(),
     );
-    Some(tokio::spawn(reporter.run(stop)))
+    tasks.push(tokio::spawn(reporter.run(stop)));
+    tasks
 }
 
 async fn apply_bootstrap(config: &Config, runtime: &Runtime) -> Result<(), RunError> {

@@ -1,5 +1,6 @@
 //! TLS both ways: the seam to whoever owns keys, and the handshakes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use mesh_model::cluster::UpstreamTls;
 use mesh_model::identity::SpiffeId;
 use mesh_model::listener::DownstreamTls;
+use mesh_model::secret::Secret;
 use rustls_pki_types::CertificateDer;
 use sha2::Digest as _;
 use tokio::net::TcpStream;
@@ -25,6 +27,8 @@ pub trait TlsContexts: Send + Sync {
     fn client(&self, tls: &UpstreamTls) -> Result<Arc<rustls::ClientConfig>, TlsUnavailable>;
     /// The workload's own SPIFFE id, once it has a certificate.
     fn principal(&self) -> Option<String>;
+    /// Key material that came with a configuration; told before its contexts are asked for.
+    fn deliver(&self, _secrets: &BTreeMap<String, Arc<Secret>>) {}
 }
 
 /// Why no TLS configuration can be made.

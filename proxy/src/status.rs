@@ -1,7 +1,7 @@
 //! The agent's ports: 15020 (health, merged metrics), 15021 (readiness), 15090 (Prometheus).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use hyper::{Method, StatusCode};
@@ -13,6 +13,8 @@ use crate::exposition::{self, Own};
 use crate::report;
 use crate::runtime::Runtime;
 use crate::serve::{Answer, Asked};
+
+pub mod application;
 
 /// What every page of the proxy may look at.
 #[derive(Clone)]
@@ -29,6 +31,44 @@ pub struct Facts {
     pub health: Arc<Health>,
     /// Ends the proxy, gracefully.
     pub quit: CancellationToken,
+    /// Where the application's own metrics are, if they belong to this proxy's.
+    pub application: Option<Arc<Application>>,
+}
+
+/// The application's own metrics.
+#[derive(Debug)]
+pub struct Application {
+    target: application::Target,
+    scrapes: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Application {
+    /// Not scraped yet.
+    #[must_use]
+    pub fn new(target: application::Target) -> Self {
+        Self {
+            target,
+            scrapes: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Its metrics now; handlers run on blocking threads, so that waiting for it is allowed.
+    fn scrape(&self) -> String {
+        self.scrapes.fetch_add(1, Ordering::Relaxed);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return String::new();
+        };
+        match runtime.block_on(self.target.scrape()) {
+            Ok(text) => text,
+            Err(reason) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(address = %self.target.address, reason, "the application's metrics are missing");
+                String::new()
+            }
+        }
+    }
 }
 
 /// Switches of readiness.
@@ -90,14 +130,34 @@ impl Facts {
                 .map(|age| age.as_secs_f64()),
             revision: self.runtime.revision(),
             telemetry_dropped: self.report.dropped(),
+            records: self.runtime.records().shown(),
+            ejections: crate::outlier::ejections(),
+            application: self.application.as_ref().map(|application| {
+                let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+                (get(&application.scrapes), get(&application.failures))
+            }),
             overflowed: self.runtime.registry().overflowed_total(),
-            certificate_expiry: certificate.and_then(|c| {
-                let since = c.not_after.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-                Some(since.as_secs_f64())
+            certificate_expiry: certificate.map(|c| match c.not_after.duration_since(now) {
+                Ok(left) => left.as_secs_f64(),
+                Err(over) => -over.duration().as_secs_f64(),
             }),
             log_lines_dropped: self.runtime.dropped_log_lines(),
         };
         exposition::prometheus(&self.runtime.registry().cumulative(), &own)
+    }
+
+    /// All metrics, with the application's own before them.
+    fn merged_metrics(&self) -> String {
+        let mut text = self
+            .application
+            .as_ref()
+            .map(|application| application.scrape())
+            .unwrap_or_default();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&self.metrics());
+        text
     }
 
     fn readiness(&self) -> Answer {
@@ -113,7 +173,7 @@ impl Facts {
 pub fn agent(facts: &Facts, asked: &Asked) -> Answer {
     match (&asked.method, asked.path.as_str()) {
         (&Method::GET, "/healthz/ready") => facts.readiness(),
-        (&Method::GET, "/stats/prometheus" | "/metrics") => Answer::metrics(facts.metrics()),
+        (&Method::GET, "/stats/prometheus" | "/metrics") => Answer::metrics(facts.merged_metrics()),
         (_, "/quitquitquit" | "/drain") if asked.method != Method::POST => {
             Answer::text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n")
         }

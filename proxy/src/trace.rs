@@ -78,7 +78,9 @@ fn multi(fields: &mut Fields, context: &TraceContext, told: B3) {
     let trace = headers::hex(&context.trace_id.0);
     let trace: &[u8; 32] = &trace;
     // A caller with 64-bit ids knows its trace by these only.
-    let low = trace.get(16..).filter(|_| short && context.trace_id.0.starts_with(&[0; 8]));
+    let low = trace
+        .get(16..)
+        .filter(|_| short && context.trace_id.0.starts_with(&[0; 8]));
     fields.overwrite(Id::B3TraceId, low.unwrap_or(trace));
     let span: [u8; 16] = headers::hex(&context.span_id.0);
     fields.overwrite(Id::B3SpanId, &span);

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::codec::fields::Fields;
 
+pub(crate) mod frames;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod pump;

@@ -216,6 +216,7 @@ fn statistics(admin: &Admin) -> BTreeMap<String, u64> {
                 Kind::Endpoints => "cluster_manager.eds",
                 Kind::Listener => "listener_manager.lds",
                 Kind::Route => "http.rds",
+                Kind::Secret => "sds",
             };
             all.insert(format!("{prefix}.update_success"), accepted);
             all.insert(format!("{prefix}.update_rejected"), refused);

@@ -236,10 +236,12 @@ impl Fields {
     /// Overwrites the first value of a known field where it lies if the new one is as long, else [`Fields::set`]s it.
     pub fn overwrite(&mut self, id: Id, value: &[u8]) {
         let known = self.list.iter().find(|field| field.id == id);
-        let place = known.filter(|field| field.value.len() == value.len()).map(|field| {
-            let start = field.value.start as usize;
-            start..start + value.len()
-        });
+        let place = known
+            .filter(|field| field.value.len() == value.len())
+            .map(|field| {
+                let start = field.value.start as usize;
+                start..start + value.len()
+            });
         match place.and_then(|place| self.arena.get_mut(place)) {
             Some(place) => place.copy_from_slice(value),
             None => self.set(id, value),
@@ -254,7 +256,10 @@ impl Fields {
             if field.id == Id::Other {
                 continue;
             }
-            if let Some(slot) = ids.iter().position(|id| *id == field.id).and_then(|at| found.get_mut(at))
+            if let Some(slot) = ids
+                .iter()
+                .position(|id| *id == field.id)
+                .and_then(|at| found.get_mut(at))
                 && slot.is_none()
             {
                 *slot = Some(self.bytes(field.value));

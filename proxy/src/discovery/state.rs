@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mesh_model::cluster::{Cluster, Discovery, Endpoints};
+use mesh_model::cluster::{CertificateSource, Cluster, Discovery, Endpoints, RootSource, Transport};
 use mesh_model::listener::{ConnectionService, Listener, RouteSource};
 use mesh_model::route::RouteTable;
+use mesh_model::secret::Secret;
 use mesh_model::snapshot::Snapshot;
 use mesh_xds::discovery::{DeltaDiscoveryResponse, Resource};
-use mesh_xds::{Any, Invalid, TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTE, decode};
+use mesh_xds::{Any, Invalid, TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTE, TYPE_SECRET, decode};
 
-/// The four types, in the order in which they are subscribed and applied.
+/// The types, in the order in which they are subscribed and applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// CDS.
@@ -21,11 +22,19 @@ pub enum Kind {
     Listener,
     /// RDS.
     Route,
+    /// SDS: key material of gateways.
+    Secret,
 }
 
 impl Kind {
     /// All, in order.
-    pub const ALL: [Self; 4] = [Self::Cluster, Self::Endpoints, Self::Listener, Self::Route];
+    pub const ALL: [Self; 5] = [
+        Self::Cluster,
+        Self::Endpoints,
+        Self::Listener,
+        Self::Route,
+        Self::Secret,
+    ];
 
     /// Its type URL.
     #[must_use]
@@ -35,6 +44,7 @@ impl Kind {
             Self::Endpoints => TYPE_ENDPOINTS,
             Self::Listener => TYPE_LISTENER,
             Self::Route => TYPE_ROUTE,
+            Self::Secret => TYPE_SECRET,
         }
     }
 
@@ -73,6 +83,8 @@ pub struct State {
     pub listeners: BTreeMap<String, Held<Listener>>,
     /// Route tables by name.
     pub routes: BTreeMap<String, Held<RouteTable>>,
+    /// Secrets by name.
+    pub secrets: BTreeMap<String, Held<Secret>>,
     /// Names of which the control plane said that they do not exist.
     absent: BTreeSet<(Kind, String)>,
     /// Wildcard types that were answered at least once.
@@ -144,6 +156,11 @@ impl State {
                 let name = agreed(name, &model.name)?;
                 hold(&mut self.routes, &name, version, any, model);
             }
+            Kind::Secret => {
+                let (own, model) = decode::secret(&any)?;
+                let name = agreed(name, &own)?;
+                hold(&mut self.secrets, &name, version, any, model);
+            }
         }
         self.absent.remove(&(kind, name.to_owned()));
         Ok(())
@@ -169,6 +186,7 @@ impl State {
             Kind::Endpoints => drop(self.endpoints.remove(name)),
             Kind::Listener => drop(self.listeners.remove(name)),
             Kind::Route => drop(self.routes.remove(name)),
+            Kind::Secret => drop(self.secrets.remove(name)),
         }
         if !kind.is_wildcard() {
             self.absent.insert((kind, name.to_owned()));
@@ -180,6 +198,7 @@ impl State {
         match kind {
             Kind::Endpoints => self.endpoints.retain(|name, _| wanted.contains(name)),
             Kind::Route => self.routes.retain(|name, _| wanted.contains(name)),
+            Kind::Secret => self.secrets.retain(|name, _| wanted.contains(name)),
             Kind::Cluster | Kind::Listener => {}
         }
         self.absent
@@ -197,10 +216,11 @@ impl State {
             Kind::Endpoints => of(&self.endpoints),
             Kind::Listener => of(&self.listeners),
             Kind::Route => of(&self.routes),
+            Kind::Secret => of(&self.secrets),
         }
     }
 
-    /// Every resource: type, name, version, bytes.
+    /// Every resource but secrets, which no file may hold: type, name, version, bytes.
     #[must_use]
     pub fn resources(&self) -> Vec<(Kind, String, String, Arc<Any>)> {
         fn of<T>(
@@ -239,8 +259,42 @@ impl State {
                 })
                 .flat_map(tables)
                 .collect(),
+            Kind::Secret => self.secret_names(),
             Kind::Cluster | Kind::Listener => BTreeSet::new(),
         }
+    }
+
+    /// Secrets that TLS contexts refer to; the workload's own certificate and roots are not delivered.
+    fn secret_names(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let mut roots = |source: &RootSource| match source {
+            RootSource::Secret(name) if !name.starts_with("file-root:") => names.extend([name.clone()]),
+            _ => {}
+        };
+        let chains = self
+            .listeners
+            .values()
+            .flat_map(|l| l.model.chains.iter().chain(&l.model.default_chain));
+        let downstream: Vec<_> = chains.filter_map(|chain| chain.tls.as_ref()).collect();
+        let upstream: Vec<_> = self
+            .clusters
+            .values()
+            .filter_map(|c| match &c.model.transport {
+                Transport::Plain => None,
+                Transport::Tls(tls) | Transport::Auto(tls) => Some(tls),
+            })
+            .collect();
+        downstream.iter().for_each(|tls| roots(&tls.validation.roots));
+        upstream.iter().for_each(|tls| roots(&tls.validation.roots));
+        let certificates = downstream
+            .iter()
+            .flat_map(|tls| &tls.certificates)
+            .chain(upstream.iter().map(|tls| &tls.certificate));
+        names.extend(certificates.filter_map(|certificate| match certificate {
+            CertificateSource::Secret(name) => Some(name.clone()),
+            _ => None,
+        }));
+        names
     }
 
     /// What is still needed before this is a whole configuration.
@@ -297,6 +351,9 @@ impl State {
             };
             let model = model.unwrap_or_else(empty);
             snapshot.routes.insert(name, model);
+        }
+        for (name, held) in &self.secrets {
+            snapshot.secrets.insert(name.clone(), Arc::clone(&held.model));
         }
         snapshot
     }

@@ -20,12 +20,7 @@ const SHORT: usize = 64;
 const NAME: usize = 512;
 
 /// The slot as a span.
-pub(super) fn span(
-    slot: &Slot,
-    node: &Node,
-    mesh_id: &str,
-    wall: &impl Fn(Instant) -> SystemTime,
-) -> Span {
+pub(super) fn span(slot: &Slot, node: &Node, mesh_id: &str, wall: &impl Fn(Instant) -> SystemTime) -> Span {
     Span {
         trace_id: slot.trace.trace_id,
         span_id: slot.trace.span_id,
@@ -49,7 +44,10 @@ fn name(slot: &Slot) -> String {
     if !texts.operation.is_empty() {
         return printable(texts.operation, NAME);
     }
-    let route = ended.route.as_ref().and_then(|entry| entry.route.operation.as_deref());
+    let route = ended
+        .route
+        .as_ref()
+        .and_then(|entry| entry.route.operation.as_deref());
     match (route, ended.kind) {
         (Some(operation), _) => operation.to_owned(),
         (None, _) if texts.method.is_empty() => {
@@ -139,7 +137,10 @@ fn own_tags(slot: &Slot, node: &Node, tag: &mut impl FnMut(&str, String)) {
     tag(spans::ISTIO_SOURCE_WORKLOAD, source);
     tag(spans::ISTIO_DESTINATION_WORKLOAD, destination);
     tag(spans::SIGHTLINE_ATTEMPTS, ended.attempts.to_string());
-    tag(spans::SIGHTLINE_DETAILS, printable(ended.details.as_bytes(), NAME));
+    tag(
+        spans::SIGHTLINE_DETAILS,
+        printable(ended.details.as_bytes(), NAME),
+    );
 }
 
 /// The slot as a kept request.

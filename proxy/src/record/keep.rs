@@ -134,7 +134,15 @@ impl RouteState {
         }
     }
 
-    fn judge(&mut self, error: bool, ns: u64, at_ms: u64, share: Share, samples: &mut Samples, draw: u64) -> Verdict {
+    fn judge(
+        &mut self,
+        error: bool,
+        ns: u64,
+        at_ms: u64,
+        share: Share,
+        samples: &mut Samples,
+        draw: u64,
+    ) -> Verdict {
         self.count(ns, at_ms);
         if self.excluded {
             return Verdict::Pass;
@@ -228,9 +236,14 @@ impl Keeper {
         let Some(state) = self.by_id.get(&id) else {
             return Verdict::Pass;
         };
-        state
-            .borrow_mut()
-            .judge(error, nanos(duration), at_ms, self.share, &mut self.samples, random())
+        state.borrow_mut().judge(
+            error,
+            nanos(duration),
+            at_ms,
+            self.share,
+            &mut self.samples,
+            random(),
+        )
     }
 
     fn learn(&mut self, id: u32, route: Option<&RouteEntry>, at_ms: u64, settings: &Settings) {
@@ -252,15 +265,23 @@ impl Keeper {
     pub(super) fn forget_routes(&mut self) {
         self.by_id.clear();
         // Names that no connection of the last configuration used go as well, at the next but one.
-        self.by_name.retain(|_, state| Rc::strong_count(state) > 1 || state.borrow().total > 0);
+        self.by_name
+            .retain(|_, state| Rc::strong_count(state) > 1 || state.borrow().total > 0);
     }
 }
 
 fn name_of(entry: &RouteEntry) -> String {
     let route = &entry.route;
     match &route.origin {
-        Some(origin) => format!("{}\n{}\n{}", origin.virtual_service, origin.route, origin.match_name),
-        None => format!("{}\n{}", route.name, route.operation.as_deref().unwrap_or_default()),
+        Some(origin) => format!(
+            "{}\n{}\n{}",
+            origin.virtual_service, origin.route, origin.match_name
+        ),
+        None => format!(
+            "{}\n{}",
+            route.name,
+            route.operation.as_deref().unwrap_or_default()
+        ),
     }
 }
 

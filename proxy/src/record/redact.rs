@@ -55,7 +55,10 @@ impl Policy {
         let name = name.to_ascii_lowercase();
         SECRET.contains(&name.as_str())
             || SUSPICIOUS.iter().any(|part| name.contains(part))
-            || self.secret.iter().any(|secret| secret.eq_ignore_ascii_case(&name))
+            || self
+                .secret
+                .iter()
+                .any(|secret| secret.eq_ignore_ascii_case(&name))
     }
 
     /// The headers that may be recorded, bounded in number and bytes; secret ones without their value.
@@ -98,10 +101,19 @@ fn may_be_url(value: &[u8]) -> bool {
 pub fn printable(bytes: &[u8], longest: usize) -> String {
     let mut text: String = String::from_utf8_lossy(bytes)
         .chars()
-        .map(|c| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c })
+        .map(|c| {
+            if c.is_control() || c == char::REPLACEMENT_CHARACTER {
+                '?'
+            } else {
+                c
+            }
+        })
         .collect();
     if text.len() > longest {
-        let end = (0..=longest).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=longest)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
         text.truncate(end);
     }
     text

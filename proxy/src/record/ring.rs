@@ -249,7 +249,10 @@ mod tests {
         assert_eq!((evicted, held(&mut ring)), (3, SLOTS));
         // What is over is no loss.
         let later = start + HELD;
-        assert_eq!(ring.push(ended(later), &Texts::default(), context(1), false, false), 0);
+        assert_eq!(
+            ring.push(ended(later), &Texts::default(), context(1), false, false),
+            0
+        );
     }
 
     #[test]
@@ -267,7 +270,10 @@ mod tests {
             .sum();
         assert!(evicted > 0 && ring.bytes < BYTES + 2000);
         let found = ring.newest().unwrap().texts();
-        assert_eq!((found.method, found.path.len(), found.authority, found.operation), (&b"GET"[..], 1024, &b""[..], &b"end"[..]));
+        assert_eq!(
+            (found.method, found.path.len(), found.authority, found.operation),
+            (&b"GET"[..], 1024, &b""[..], &b"end"[..])
+        );
         assert_eq!(ring.bytes, ring.slots.iter().map(|s| s.text.len()).sum::<usize>());
     }
 
@@ -275,7 +281,13 @@ mod tests {
     fn a_span_is_taken_once() {
         let mut ring = Ring::default();
         for (trace, sent) in [(1, false), (2, false), (1, true), (1, false)] {
-            ring.push(ended(Instant::now()), &Texts::default(), context(trace), false, sent);
+            ring.push(
+                ended(Instant::now()),
+                &Texts::default(),
+                context(trace),
+                false,
+                sent,
+            );
         }
         let mut taken = 0;
         ring.take_matching(|id| id == context(1).trace_id, |_| taken += 1);

@@ -87,10 +87,17 @@ fn a_kept_request_goes_out_with_its_span_and_without_secrets() {
     let mut out = records.open(Settings::default()).unwrap();
     finish(&recorder, Some(context(1)), true);
     let (spans, requests) = all(&mut out);
-    let [span] = spans.as_slice() else { panic!("{spans:?}") };
-    let [request] = requests.as_slice() else { panic!("{requests:?}") };
+    let [span] = spans.as_slice() else {
+        panic!("{spans:?}")
+    };
+    let [request] = requests.as_slice() else {
+        panic!("{requests:?}")
+    };
     assert_eq!((request.trace_id, request.span_id), (span.trace_id, span.span_id));
-    assert_eq!((request.reason, request.path.as_str()), (KeptReason::Error, "/a?token="));
+    assert_eq!(
+        (request.reason, request.path.as_str()),
+        (KeptReason::Error, "/a?token=")
+    );
     assert_eq!(span.name, "egress shop.example.com");
     assert!(span.error && !span.sampled);
     let text = format!("{span:?} {request:?}");
@@ -113,7 +120,10 @@ fn spans_wait_until_their_trace_is_asked_for() {
     recorder.answer(&[context(1).trace_id], Instant::now(), &wall);
     recorder.answer(&[context(1).trace_id], Instant::now(), &wall);
     let (spans, _) = all(&mut out);
-    assert_eq!(spans.iter().map(|s| s.trace_id).collect::<Vec<_>>(), [context(1).trace_id]);
+    assert_eq!(
+        spans.iter().map(|s| s.trace_id).collect::<Vec<_>>(),
+        [context(1).trace_id]
+    );
     // One that ends later goes out as well.
     finish(&recorder, Some(context(1)), false);
     assert_eq!(all(&mut out).0.len(), 1);
@@ -147,6 +157,9 @@ fn errors_have_a_trace_even_without_tracing() {
     finish(&recorder, None, true);
     let (spans, requests) = all(&mut out);
     assert_eq!((spans.len(), requests.len()), (1, 1));
+    // The first good one is a sample; further ones leave nothing.
+    finish(&recorder, None, false);
+    assert_eq!(all(&mut out).1.len(), 1);
     finish(&recorder, None, false);
     assert_eq!(all(&mut out), (Vec::new(), Vec::new()));
 }

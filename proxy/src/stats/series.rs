@@ -58,6 +58,14 @@ pub struct SeriesTotals {
     pub request_bytes: FixedHistogram,
     /// Response bytes.
     pub response_bytes: FixedHistogram,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// gRPC messages from the client.
+    pub request_messages: u64,
+    /// gRPC messages to the client.
+    pub response_messages: u64,
+    /// TCP connections opened.
+    pub opened: u64,
 }
 
 impl SeriesTotals {
@@ -67,6 +75,10 @@ impl SeriesTotals {
         self.duration.merge(&other.duration);
         self.request_bytes.merge(&other.request_bytes);
         self.response_bytes.merge(&other.response_bytes);
+        self.retries += other.retries;
+        self.request_messages += other.request_messages;
+        self.response_messages += other.response_messages;
+        self.opened += other.opened;
     }
 }
 
@@ -91,6 +103,7 @@ impl SlotDelta {
     ) {
         self.totals.requests += 1;
         self.totals.attempts += u64::from(attempts);
+        self.totals.retries += u64::from(attempts.saturating_sub(1));
         self.totals.duration.record(duration_ms);
         #[expect(clippy::cast_precision_loss, reason = "bucket bounds are far apart")]
         {
@@ -112,6 +125,28 @@ impl SlotDelta {
         } else {
             self.zero += 1;
         }
+    }
+
+    /// Bytes of a connection that goes on.
+    pub(super) fn moved(&mut self, request_bytes: u64, response_bytes: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+        {
+            self.totals.request_bytes.sum += request_bytes as f64;
+            self.totals.response_bytes.sum += response_bytes as f64;
+        }
+        self.request_bytes += request_bytes;
+        self.response_bytes += response_bytes;
+    }
+
+    /// Whether anything was counted since it was last published.
+    pub(super) fn is_touched(&self) -> bool {
+        let totals = &self.totals;
+        totals.requests > 0
+            || totals.opened > 0
+            || self.request_bytes > 0
+            || self.response_bytes > 0
+            || totals.request_messages > 0
+            || totals.response_messages > 0
     }
 
     pub(super) fn to_delta(&self) -> SeriesDelta {

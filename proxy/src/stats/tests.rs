@@ -95,6 +95,50 @@ fn every_completion_is_in_exactly_one_delta() {
 }
 
 #[test]
+fn an_open_connection_counts_its_bytes_and_no_request() {
+    let registry = Registry::default();
+    let stats = WorkerStats::new(registry.clone());
+    let tcp = SlotKey {
+        protocol: RequestProtocol::Tcp,
+        code: 0,
+        ..slot(1)
+    };
+    let now = Instant::now();
+    stats.opened(&tcp, now, || series(1));
+    stats.moved(&tcp, now, (10, 20), || series(1));
+    stats.moved(&tcp, now, (0, 0), || series(1));
+    stats.publish();
+    let open: Vec<_> = registry
+        .drain_deltas()
+        .into_iter()
+        .flat_map(|w| w.series)
+        .collect();
+    let [(_, delta)] = open.as_slice() else {
+        panic!("{open:?}")
+    };
+    assert_eq!(
+        (delta.requests, delta.request_bytes, delta.response_bytes),
+        (0, 10, 20)
+    );
+    let done = Completion {
+        slot: tcp,
+        ended: now,
+        duration: Duration::from_secs(1),
+        attempts: 1,
+        request_bytes: 1,
+        response_bytes: 2,
+    };
+    stats.record(&done, || series(1));
+    stats.publish();
+    let all = registry.cumulative();
+    let [(_, totals)] = all.as_slice() else {
+        panic!("{all:?}")
+    };
+    assert_eq!((totals.opened, totals.requests), (1, 1));
+    assert!((totals.request_bytes.sum - 11.0).abs() < 0.1 && (totals.response_bytes.sum - 22.0).abs() < 0.1);
+}
+
+#[test]
 fn series_over_the_cap_are_counted_under_other() {
     let registry = Registry::default();
     let stats = WorkerStats::new(registry.clone());

@@ -102,40 +102,78 @@ impl WorkerStats {
 
     /// Counts one completion; `describe` runs at the first sight of its slot only.
     pub fn record(&self, done: &Completion, describe: impl FnOnce() -> SeriesKey) {
-        let window = self.window_of(done.ended);
+        self.change(&done.slot, done.ended, describe, |delta| {
+            delta.record(
+                done.duration.as_secs_f64() * 1e3,
+                done.attempts,
+                done.request_bytes,
+                done.response_bytes,
+            );
+        });
+    }
+
+    /// Counts a TCP connection that was opened.
+    pub fn opened(&self, slot: &SlotKey, at: Instant, describe: impl FnOnce() -> SeriesKey) {
+        self.change(slot, at, describe, |delta| delta.totals.opened += 1);
+    }
+
+    /// Counts bytes (from and to the client) of a TCP connection that goes on; its end counts the rest of them.
+    pub fn moved(
+        &self,
+        slot: &SlotKey,
+        at: Instant,
+        bytes: (u64, u64),
+        describe: impl FnOnce() -> SeriesKey,
+    ) {
+        if bytes != (0, 0) {
+            self.change(slot, at, describe, |delta| delta.moved(bytes.0, bytes.1));
+        }
+    }
+
+    /// Counts gRPC messages (from and to the client) of a request that was just recorded.
+    pub fn messages(&self, slot: &SlotKey, messages: (u64, u64)) {
+        if let Some(slot) = self.slots.borrow_mut().get_mut(slot) {
+            slot.delta.totals.request_messages += messages.0;
+            slot.delta.totals.response_messages += messages.1;
+        }
+    }
+
+    fn change(
+        &self,
+        key: &SlotKey,
+        at: Instant,
+        describe: impl FnOnce() -> SeriesKey,
+        count: impl FnOnce(&mut SlotDelta),
+    ) {
+        let window = self.window_of(at);
         if window != self.window.get() {
             self.publish();
             self.window.set(window);
         }
         let mut slots = self.slots.borrow_mut();
-        let slot = if let Some(slot) = slots.get_mut(&done.slot) {
+        let slot = if let Some(slot) = slots.get_mut(key) {
             slot
         } else {
-            let (at, key) = if slots.len() < SERIES_TOTAL {
-                (done.slot, describe())
+            let (place, series) = if slots.len() < SERIES_TOTAL {
+                (*key, describe())
             } else {
-                let at = SlotKey {
+                let place = SlotKey {
                     route: u32::MAX,
                     cluster: 0,
                     endpoint: 0,
                     peer: 0,
-                    ..done.slot
+                    ..*key
                 };
-                (at, super::other_series(&describe()))
+                (place, super::other_series(&describe()))
             };
-            slots.entry(at).or_insert_with(|| Slot {
-                key: Arc::new(key),
+            slots.entry(place).or_insert_with(|| Slot {
+                key: Arc::new(series),
                 delta: SlotDelta::default(),
-                last: done.ended,
+                last: at,
             })
         };
-        slot.last = done.ended;
-        slot.delta.record(
-            done.duration.as_secs_f64() * 1e3,
-            done.attempts,
-            done.request_bytes,
-            done.response_bytes,
-        );
+        slot.last = at;
+        count(&mut slot.delta);
         drop(slots);
         if !self.dirty.replace(true) {
             self.wake.notify_one();
@@ -154,7 +192,7 @@ impl WorkerStats {
             self.window.get(),
             slots
                 .values_mut()
-                .filter(|slot| slot.delta.totals.requests > 0)
+                .filter(|slot| slot.delta.is_touched())
                 .map(|slot| (&slot.key, &mut slot.delta)),
         );
         slots.retain(|_, slot| now.saturating_duration_since(slot.last) < SLOT_IDLE);

@@ -72,7 +72,11 @@ pub(super) fn read(fields: &Fields) -> Told {
         (Some((parent, sampled)), _) => (Some(parent), Some(sampled)),
         (None, Some(single)) => b3_single(single),
         (None, None) => {
-            let decision = if debug { Some(true) } else { sampled.and_then(b3_decision) };
+            let decision = if debug {
+                Some(true)
+            } else {
+                sampled.and_then(b3_decision)
+            };
             (b3_parent(trace, span), decision)
         }
     };

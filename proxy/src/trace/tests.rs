@@ -58,7 +58,11 @@ fn w3c_parents_are_joined() {
         ("x-b3-parentspanid", SPAN),
         ("x-b3-sampled", "1"),
     ];
-    for value in [format!("00-{TRACE}-{SPAN}-01"), format!("cc-{TRACE}-{SPAN}-03-what"), format!("01-{TRACE}-{SPAN}-ff")] {
+    for value in [
+        format!("00-{TRACE}-{SPAN}-01"),
+        format!("cc-{TRACE}-{SPAN}-03-what"),
+        format!("01-{TRACE}-{SPAN}-ff"),
+    ] {
         let mut wanted = multi.to_vec();
         wanted.extend([("traceparent", ours.as_str()), ("tracestate", "a=b")]);
         check(
@@ -137,7 +141,11 @@ fn b3_in_several_headers_is_joined() {
     );
     // The debug flag is a decision by itself.
     check(
-        &[("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN), ("x-b3-flags", "1")],
+        &[
+            ("x-b3-traceid", TRACE),
+            ("x-b3-spanid", SPAN),
+            ("x-b3-flags", "1"),
+        ],
         &format!("{TRACE} {SPAN} 1"),
         &[
             ("traceparent", &ours),
@@ -172,7 +180,10 @@ fn b3_in_one_header_is_joined() {
 fn decided(headers: &[(&str, &str)], percent: f64, forced: bool, wanted: bool, request_id: Option<&str>) {
     let (context, told) = run(headers, percent, forced);
     assert_eq!(context.sampled, wanted, "{headers:?}");
-    let id = told.iter().find(|(name, _)| name == "x-request-id").map(|(_, v)| v.as_str());
+    let id = told
+        .iter()
+        .find(|(name, _)| name == "x-request-id")
+        .map(|(_, v)| v.as_str());
     assert_eq!(id, request_id, "{headers:?}");
 }
 
@@ -187,7 +198,13 @@ fn the_first_who_may_decide_decides() {
     decided(&[rid(plain)], 10.0, false, true, Some(&id('9')));
     decided(&[rid(plain)], 9.99, false, false, Some(plain));
     decided(&[rid(plain)], 0.0, true, true, Some(&id('a')));
-    decided(&[rid(plain), ("x-client-trace-id", "x")], 0.0, false, true, Some(&id('b')));
+    decided(
+        &[rid(plain), ("x-client-trace-id", "x")],
+        0.0,
+        false,
+        true,
+        Some(&id('b')),
+    );
     for reason in ['9', 'a', 'b'] {
         let value = id(reason);
         decided(&[("x-request-id", &value)], 0.0, false, true, Some(&value));
@@ -197,7 +214,13 @@ fn the_first_who_may_decide_decides() {
     decided(&[rid("order-7")], 0.0, false, false, Some("order-7"));
     // The caller's decision stands before all others.
     let unsampled = format!("00-{TRACE}-{SPAN}-00");
-    decided(&[rid(plain), ("traceparent", &unsampled)], 100.0, true, false, Some(plain));
+    decided(
+        &[rid(plain), ("traceparent", &unsampled)],
+        100.0,
+        true,
+        false,
+        Some(plain),
+    );
     decided(&[("x-b3-sampled", "0")], 100.0, false, false, None);
     decided(&[("x-b3-sampled", "true")], 0.0, false, true, None);
     decided(&[("b3", "0")], 100.0, false, false, None);

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use super::frames::Frames;
 use super::{Failure, Next, Sink, Source};
 use crate::codec::fields::Id;
 
@@ -20,6 +21,8 @@ pub(crate) struct Pump {
     pub(crate) failed: bool,
     /// `grpc-status` of the trailers.
     pub(crate) grpc_status: Option<u16>,
+    /// Counts messages of gRPC.
+    pub(crate) frames: Option<Frames>,
 }
 
 /// What was already read of a request body, for another attempt.
@@ -120,7 +123,11 @@ impl Pump {
             }
             Next::Data => {
                 let n = ready!(sink.poll_push(cx, source.data())).map_err(Side::Sink)?;
-                self.keep(source.data().get(..n).unwrap_or_default());
+                let moved = source.data().get(..n).unwrap_or_default();
+                if let Some(frames) = &mut self.frames {
+                    frames.feed(moved);
+                }
+                self.keep(moved);
                 source.consume(n);
                 self.bytes += n as u64;
             }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod discovery;
+mod records;
 mod report;
 
 use std::time::Duration;

@@ -13,3 +13,4 @@ mod harness;
 mod http2;
 mod mesh;
 mod policies;
+mod records;

@@ -29,7 +29,18 @@ fn fresh() -> (RouteState, Samples) {
 
 #[test]
 fn a_bucket_holds_what_is_put_into_it() {
-    for ns in [0, 1, 1023, 1024, 1151, 1152, 999_999, 1_000_000, 123_456_789, 60_000_000_000] {
+    for ns in [
+        0,
+        1,
+        1023,
+        1024,
+        1151,
+        1152,
+        999_999,
+        1_000_000,
+        123_456_789,
+        60_000_000_000,
+    ] {
         let at = bucket(ns);
         assert!(ns < upper(at), "{ns} in {at}");
         assert!(at == 0 || ns >= upper(at - 1), "{ns} in {at}");
@@ -41,8 +52,14 @@ fn a_bucket_holds_what_is_put_into_it() {
 fn errors_are_kept_up_to_fifty_a_second() {
     let (mut state, mut samples) = fresh();
     let second = |s: u64| (0..120).map(move |n| (true, MS, s * 1000 + n));
-    assert_eq!(judged(&mut state, &mut samples, second(3), KeptReason::Error), (50, 70));
-    assert_eq!(judged(&mut state, &mut samples, second(4), KeptReason::Error), (50, 70));
+    assert_eq!(
+        judged(&mut state, &mut samples, second(3), KeptReason::Error),
+        (50, 70)
+    );
+    assert_eq!(
+        judged(&mut state, &mut samples, second(4), KeptReason::Error),
+        (50, 70)
+    );
     let few = (0..7).map(|n| (true, MS, 5000 + n));
     assert_eq!(judged(&mut state, &mut samples, few, KeptReason::Error), (7, 0));
 }
@@ -50,16 +67,28 @@ fn errors_are_kept_up_to_fifty_a_second() {
 #[test]
 fn a_second_is_always_slow() {
     let (mut state, mut samples) = fresh();
-    let requests = [(false, 999 * MS, 10), (false, 1001 * MS, 20), (true, 1001 * MS, 30)];
-    assert_eq!(judged(&mut state, &mut samples, requests, KeptReason::Slow), (1, 0));
+    let requests = [
+        (false, 999 * MS, 10),
+        (false, 1001 * MS, 20),
+        (true, 1001 * MS, 30),
+    ];
+    assert_eq!(
+        judged(&mut state, &mut samples, requests, KeptReason::Slow),
+        (1, 0)
+    );
 }
 
 #[test]
 fn slow_is_what_one_in_a_hundred_is() {
     let (mut state, mut samples) = fresh();
     // Ten seconds of 5 ms, with one in two hundred at 80 ms.
-    let usual = |from: u64| (0..2000_u64).map(move |n| (false, if n % 200 == 0 { 80 * MS } else { 5 * MS }, from + n * 5));
-    assert_eq!(judged(&mut state, &mut samples, usual(0), KeptReason::Slow), (0, 0));
+    let usual = |from: u64| {
+        (0..2000_u64).map(move |n| (false, if n % 200 == 0 { 80 * MS } else { 5 * MS }, from + n * 5))
+    };
+    assert_eq!(
+        judged(&mut state, &mut samples, usual(0), KeptReason::Slow),
+        (0, 0)
+    );
     // From then on 80 ms stands out, and 5 ms does not.
     let (kept, missed) = judged(&mut state, &mut samples, usual(10_000), KeptReason::Slow);
     assert_eq!((kept, missed), (10, 0));
@@ -76,7 +105,10 @@ fn slow_is_what_one_in_a_hundred_is() {
 fn slow_ones_are_kept_up_to_ten_a_second() {
     let (mut state, mut samples) = fresh();
     let flood = (0..100).map(|n| (false, 2000 * MS, 7000 + n));
-    assert_eq!(judged(&mut state, &mut samples, flood, KeptReason::Slow), (10, 90));
+    assert_eq!(
+        judged(&mut state, &mut samples, flood, KeptReason::Slow),
+        (10, 90)
+    );
 }
 
 #[test]
@@ -93,7 +125,10 @@ fn a_sample_of_the_rest_is_kept() {
     let (mut state, mut samples) = fresh();
     // Ten seconds of a thousand a second; the draw makes gaps of one second.
     let steady = (0..10_000_u64).map(|n| (false, MS, n));
-    assert_eq!(judged(&mut state, &mut samples, steady, KeptReason::Sample), (10, 0));
+    assert_eq!(
+        judged(&mut state, &mut samples, steady, KeptReason::Sample),
+        (10, 0)
+    );
     // Quiet routes are seen too.
     let rare = [(false, MS, 60_000), (false, MS, 120_000)];
     assert_eq!(judged(&mut state, &mut samples, rare, KeptReason::Sample), (2, 0));
@@ -103,7 +138,15 @@ fn a_sample_of_the_rest_is_kept() {
 fn samples_of_many_routes_are_bounded_together() {
     let mut samples = Samples::default();
     let kept = (0..100)
-        .map(|_| judged(&mut RouteState::new(false, 0), &mut samples, [(false, MS, 1)], KeptReason::Sample).0)
+        .map(|_| {
+            judged(
+                &mut RouteState::new(false, 0),
+                &mut samples,
+                [(false, MS, 1)],
+                KeptReason::Sample,
+            )
+            .0
+        })
         .sum::<usize>();
     assert_eq!(kept, 10);
 }
@@ -120,6 +163,9 @@ fn excluded_routes_keep_nothing() {
 #[test]
 fn workers_share_the_numbers() {
     let keeper = Keeper::new(4);
-    assert_eq!((keeper.share.errors, keeper.share.slow, keeper.share.samples), (13, 3, 3));
+    assert_eq!(
+        (keeper.share.errors, keeper.share.slow, keeper.share.samples),
+        (13, 3, 3)
+    );
     assert_eq!(Keeper::new(0).share.errors, ERRORS);
 }

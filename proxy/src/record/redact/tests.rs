@@ -42,7 +42,10 @@ fn texts_are_cut_between_characters() {
     assert_eq!(printable("aéé".as_bytes(), 3), "aé");
     assert_eq!(printable("aéé".as_bytes(), 2), "a");
     assert_eq!(printable(b"\xff\xfe", 9), "??");
-    assert_eq!(authority(b"user:pass@shop.example.com:80", 255), "shop.example.com:80");
+    assert_eq!(
+        authority(b"user:pass@shop.example.com:80", 255),
+        "shop.example.com:80"
+    );
 }
 
 fn recorded(policy: &Policy, headers: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -73,9 +76,17 @@ fn secret_headers_are_named_and_no_more() {
         let got = recorded(&policy, &[(name, "s3cr3t")]);
         assert_eq!(got, [(name.to_owned(), REDACTED.to_owned())]);
     }
-    let open = [("accept", "a/b;q=0.9, */*"), ("referer", "http://a/b?t=s3cr3t"), ("x-request-id", "1")];
+    let open = [
+        ("accept", "a/b;q=0.9, */*"),
+        ("referer", "http://a/b?t=s3cr3t"),
+        ("x-request-id", "1"),
+    ];
     let got = recorded(&policy, &open);
-    let wanted = [("accept", "a/b;q=0.9, */*"), ("referer", "http://a/b?t="), ("x-request-id", "1")];
+    let wanted = [
+        ("accept", "a/b;q=0.9, */*"),
+        ("referer", "http://a/b?t="),
+        ("x-request-id", "1"),
+    ];
     assert_eq!(got, wanted.map(|(n, v)| (n.to_owned(), v.to_owned())));
 }
 
