@@ -21,10 +21,13 @@ use crate::gallery::GalleryPage;
 use crate::graph::GraphPage;
 use crate::help::HelpDialog;
 use crate::history::HistoryPage;
-use crate::mesh::MeshPage;
+use crate::inventory::{AppPage, AppsPage, NamespacePage, NamespacesPage, ServicePage, ServicesPage, WorkloadPage, WorkloadsPage};
+use crate::mesh::{MeshPage, ProxyPage};
 use crate::overview::OverviewPage;
 use crate::palette::PaletteDialog;
 use crate::parts::{empty, icon};
+use crate::requests::RequestsPage;
+use crate::traces::{TracePage, TracesPage};
 use crate::text::{Language, t};
 use crate::theme::Theme;
 use crate::time::{Time, TimeBar};
@@ -176,6 +179,18 @@ fn Pages() -> impl IntoView {
             <Route path=path!("/config") view=ListPage/>
             <Route path=path!("/config/new") view=NewPage/>
             <Route path=path!("/config/:kind/:namespace/:name") view=EditorPage/>
+            <Route path=path!("/requests") view=RequestsPage/>
+            <Route path=path!("/traces") view=TracesPage/>
+            <Route path=path!("/traces/:trace") view=TracePage/>
+            <Route path=path!("/services") view=ServicesPage/>
+            <Route path=path!("/services/:namespace/:name") view=ServicePage/>
+            <Route path=path!("/workloads") view=WorkloadsPage/>
+            <Route path=path!("/workloads/:namespace/:name") view=WorkloadPage/>
+            <Route path=path!("/apps") view=AppsPage/>
+            <Route path=path!("/apps/:namespace/:name") view=AppPage/>
+            <Route path=path!("/namespaces") view=NamespacesPage/>
+            <Route path=path!("/namespaces/:name") view=NamespacePage/>
+            <Route path=path!("/mesh/:proxy") view=ProxyPage/>
             <Route path=path!("/mesh") view=MeshPage/>
         </Routes>
     }

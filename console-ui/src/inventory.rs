@@ -12,4 +12,4 @@ mod traffic;
 
 pub use detail::{AppPage, NamespacePage, ServicePage, WorkloadPage};
 pub use list::{AppsPage, NamespacesPage, ServicesPage, WorkloadsPage};
-pub use proxy::ProxyView;
+pub use proxy::{ProxyView, state_face};

@@ -20,6 +20,7 @@ mod graph;
 mod grid;
 mod health;
 mod help;
+mod inventory;
 mod history;
 mod load;
 mod mesh;

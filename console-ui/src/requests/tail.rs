@@ -50,10 +50,9 @@ impl Feed {
         Effect::new(move |_| {
             query.track();
             feed.tail.update(|tail| {
-                *tail = Tail {
-                    paused: tail.paused && query.get_untracked().is_some(),
-                    ..Tail::default()
-                };
+                let paused = tail.paused && query.with_untracked(Option::is_some);
+                *tail = Tail::default();
+                tail.paused = paused;
             });
             feed.lost.set(false);
         });

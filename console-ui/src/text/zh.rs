@@ -3,6 +3,8 @@ pub mod grid;
 pub mod help;
 pub mod history;
 pub mod overview;
+pub mod meshes;
+pub mod inventory;
 pub mod requests;
 pub mod traces;
 
