@@ -111,6 +111,7 @@ impl Index {
                 self.put(&object);
             }
             Change::Deleted(kind, namespace, name) => self.remove(&ObjectKey::new(kind, &namespace, &name)),
+            Change::Secrets(secrets) => self.changed |= self.world.set_secrets(secrets),
             Change::Settings(text) => self.settle(text.as_deref().unwrap_or_default()),
         }
     }

@@ -11,6 +11,7 @@ pub mod run;
 mod listen;
 
 mod index;
+mod secrets;
 mod watch;
 
 mod publish;

@@ -244,6 +244,7 @@ impl Metrics {
             Change::Listed(kind, _) => (*kind, "list"),
             Change::Applied(kind, _) => (*kind, "update"),
             Change::Deleted(kind, ..) => (*kind, "delete"),
+            Change::Secrets(_) => ("Secret", "update"),
             Change::Settings(_) => ("MeshConfig", "update"),
         };
         let configuration = mesh_crd::kinds::Kind::by_kind(kind).is_some();

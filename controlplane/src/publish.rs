@@ -18,10 +18,18 @@ pub(crate) enum Kind {
     Listeners,
     /// RDS.
     Routes,
+    /// SDS: key material of gateways.
+    Secrets,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Clusters, Self::Endpoints, Self::Listeners, Self::Routes];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Clusters,
+        Self::Endpoints,
+        Self::Listeners,
+        Self::Routes,
+        Self::Secrets,
+    ];
 
     pub(crate) fn type_url(self) -> &'static str {
         match self {
@@ -29,6 +37,7 @@ impl Kind {
             Self::Endpoints => mesh_xds::TYPE_ENDPOINTS,
             Self::Listeners => mesh_xds::TYPE_LISTENER,
             Self::Routes => mesh_xds::TYPE_ROUTE,
+            Self::Secrets => mesh_xds::TYPE_SECRET,
         }
     }
 
@@ -43,6 +52,7 @@ impl Kind {
             Self::Endpoints => "eds",
             Self::Listeners => "lds",
             Self::Routes => "rds",
+            Self::Secrets => "sds",
         }
     }
 
@@ -72,6 +82,7 @@ pub(crate) struct Published {
     endpoints: Resources,
     listeners: Resources,
     routes: Resources,
+    secrets: Resources,
     /// VirtualServices (`namespace/name`) that rules of it come from, with their revision.
     pub(crate) virtual_services: BTreeMap<String, String>,
 }
@@ -111,6 +122,13 @@ impl Published {
                     .iter()
                     .map(|(n, r)| (n, mesh_xds::encode::route_table(r))),
             ),
+            secrets: versioned(
+                old(Kind::Secrets),
+                snapshot
+                    .secrets
+                    .iter()
+                    .map(|(n, s)| (n, mesh_xds::encode::secret(n, s))),
+            ),
             virtual_services: origins(snapshot),
         }
     }
@@ -121,6 +139,7 @@ impl Published {
             Kind::Endpoints => &self.endpoints,
             Kind::Listeners => &self.listeners,
             Kind::Routes => &self.routes,
+            Kind::Secrets => &self.secrets,
         }
     }
 
@@ -137,6 +156,7 @@ impl Published {
                 Kind::Endpoints => &mut published.endpoints,
                 Kind::Listeners => &mut published.listeners,
                 Kind::Routes => &mut published.routes,
+                Kind::Secrets => &mut published.secrets,
             };
             for (name, version) in *resources {
                 let versioned = Versioned {

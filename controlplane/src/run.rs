@@ -342,6 +342,7 @@ fn watch_everything(
     ));
     let namespace = options.namespace.clone();
     tasks.spawn(watches::settings(client.clone(), namespace, sender.clone()));
+    tasks.spawn(crate::secrets::run(client.clone(), sender.clone()));
     for watched in kinds {
         tasks.spawn(watches::run(
             client.clone(),

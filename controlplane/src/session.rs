@@ -171,7 +171,13 @@ impl Session {
                 return None;
             }
         }
-        for kind in [Kind::Listeners, Kind::Routes, Kind::Clusters, Kind::Endpoints] {
+        for kind in [
+            Kind::Listeners,
+            Kind::Routes,
+            Kind::Clusters,
+            Kind::Endpoints,
+            Kind::Secrets,
+        ] {
             if let Some(response) = self.removals(kind, &wanted, now) {
                 return Some(response);
             }

@@ -3,6 +3,7 @@
 //! A list counts only when it is complete; a kind that the server does not have counts as an empty one until it
 //! appears. Objects travel as JSON, so a malformed one is the parser's problem, never the watch's.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -47,6 +48,8 @@ pub(crate) enum Change {
     Applied(&'static str, Value),
     /// An object is gone.
     Deleted(&'static str, String, String),
+    /// Key material of all Secrets that have some, by namespace and name.
+    Secrets(BTreeMap<(String, String), mesh_translate::KeyMaterial>),
     /// The text of the mesh settings, if there are any.
     Settings(Option<String>),
 }

@@ -1,5 +1,7 @@
 //! A gateway: the servers of the Gateways that select it, with the VirtualServices bound to them.
 
+mod l4;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,9 +9,13 @@ use std::sync::Arc;
 use mesh_crd::networking::gateway::{Gateway, Server};
 use mesh_crd::networking::labels_match;
 use mesh_crd::{Object, ObjectKey, Resource, host};
-use mesh_model::listener::{ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource};
+use mesh_model::listener::{
+    ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, Listener, RouteSource,
+};
 use mesh_model::route::{Domain, Route, RouteTable, VirtualHost};
 use mesh_model::snapshot::Snapshot;
+
+use l4::Kind;
 
 use crate::World;
 use crate::access;
@@ -32,6 +38,12 @@ struct Chosen<'a> {
     /// `namespace/name`.
     name: String,
     protocol: Protocol,
+}
+
+impl Chosen<'_> {
+    fn kind(&self) -> Kind {
+        Kind::of(self.protocol, self.server.tls.as_ref())
+    }
 }
 
 /// Adds listeners, tables, clusters and endpoints.
@@ -59,37 +71,156 @@ pub(crate) fn build(
     for ((number, bind), servers) in ports {
         let target = target_port(world, index, node, number);
         let ip = bind.parse().ok().or(node.gateway_bind).unwrap_or(node.address);
-        let address = SocketAddr::new(ip, target);
-        let table = table(world, index, node, &visible, &servers, (number, target), findings);
-        let name = format!("{ip}_{target}");
-        let mut http = connection::http(
+        let place = Port {
             world,
-            Place::Gateway,
-            format!("outbound_{name}"),
-            RouteSource::Named(table.name.clone()),
-        );
-        http.policies = asked.http.clone();
-        http.tokens.clone_from(&asked.tokens);
+            index,
+            node,
+            visible: &visible,
+            asked: &asked,
+            number,
+            address: SocketAddr::new(ip, target),
+        };
+        place.build(&servers, out, findings);
+    }
+}
+
+/// One port of the gateway.
+struct Port<'a> {
+    world: &'a World,
+    index: &'a Index,
+    node: &'a ProxyNode,
+    visible: &'a Visible<'a>,
+    asked: &'a access::Asked,
+    number: u16,
+    address: SocketAddr,
+}
+
+impl Port<'_> {
+    fn build(&self, servers: &[Chosen<'_>], out: &mut Snapshot, findings: &mut Findings) {
+        let Some(first) = servers.first() else { return };
+        let name = format!("{}_{}", self.address.ip(), self.address.port());
+        // The first decides what the port speaks; servers of another kind are not served on it.
+        let tls = first.kind().is_tls(first.server.tls.as_ref());
+        let same: Vec<&Chosen<'_>> = servers
+            .iter()
+            .filter(|c| c.kind().is_tls(c.server.tls.as_ref()) == tls && (tls || c.kind() == first.kind()))
+            .collect();
+        let mut chains = Vec::new();
+        if first.kind() == Kind::Http {
+            let table_name = format!("http.{}", self.address.port());
+            let table = self.table(&same, table_name, findings);
+            chains.push(self.http(&name, &table.name, ChainMatch::default(), None));
+            out.routes.insert(table.name.clone(), Arc::new(table));
+        } else {
+            let mut taken = BTreeSet::new();
+            let mut secure = BTreeSet::new();
+            for chosen in same {
+                self.opaque_or_https(
+                    chosen,
+                    &name,
+                    (&mut taken, &mut secure),
+                    &mut chains,
+                    out,
+                    findings,
+                );
+            }
+        }
+        if chains.is_empty() {
+            return;
+        }
+        for chain in &mut chains {
+            if let ConnectionService::Tcp(proxy) = &mut chain.service {
+                proxy.policies = self.asked.tcp.clone();
+            }
+        }
         let listener = Listener {
-            address,
+            address: self.address,
             direction: Direction::Unspecified,
-            chains: vec![FilterChain {
-                name: name.clone(),
-                matches: ChainMatch::default(),
-                tls: None,
-                service: ConnectionService::Http(Box::new(http)),
-            }],
+            chains,
             default_chain: None,
             detection_timeout: None,
             bind_to_port: true,
             name,
         };
-        out.routes.insert(table.name.clone(), Arc::new(table));
         out.listeners.insert(listener.name.clone(), Arc::new(listener));
+    }
+
+    fn opaque_or_https(
+        &self,
+        chosen: &Chosen<'_>,
+        name: &str,
+        (taken, secure): (&mut BTreeSet<String>, &mut BTreeSet<String>),
+        chains: &mut Vec<FilterChain>,
+        out: &mut Snapshot,
+        findings: &mut Findings,
+    ) {
+        let gateways = [chosen.name.clone()];
+        if chosen.kind() != Kind::Https {
+            chains.extend(l4::chains(
+                &self.context(&gateways),
+                self.visible,
+                chosen,
+                chosen.kind(),
+                name,
+                taken,
+            ));
+            return;
+        }
+        let Some(names) = l4::server_names(chosen, secure) else {
+            return;
+        };
+        let Some(tls) = l4::termination(chosen.server.tls.as_ref(), true) else {
+            return;
+        };
+        let gateway = &chosen.gateway.meta;
+        let table_name = format!(
+            "https.{}.{}.{}.{}",
+            self.number, chosen.server.port.name, gateway.name, gateway.namespace
+        );
+        let table = self.table(&[chosen], table_name, findings);
+        let matches = ChainMatch {
+            tls: Some(true),
+            server_names: names,
+            ..ChainMatch::default()
+        };
+        let chain_name = format!("{name}-{}", table.name);
+        chains.push(self.http(&chain_name, &table.name, matches, Some(tls)));
+        out.routes.insert(table.name.clone(), Arc::new(table));
+    }
+
+    fn http(&self, name: &str, table: &str, matches: ChainMatch, tls: Option<DownstreamTls>) -> FilterChain {
+        let mut http = connection::http(
+            self.world,
+            Place::Gateway,
+            format!("outbound_{name}"),
+            RouteSource::Named(table.to_owned()),
+        );
+        http.policies = self.asked.http.clone();
+        http.tokens.clone_from(&self.asked.tokens);
+        FilterChain {
+            name: name.to_owned(),
+            matches,
+            tls,
+            service: ConnectionService::Http(Box::new(http)),
+        }
+    }
+
+    fn context<'b>(&'b self, gateways: &'b [String]) -> RouteContext<'b> {
+        RouteContext {
+            world: self.world,
+            index: self.index,
+            client: Client {
+                namespace: &self.node.namespace,
+                labels: &self.node.labels,
+            },
+            gateways,
+            port: self.number,
+            at_gateway: true,
+        }
     }
 }
 
-/// HTTP servers of Gateways that select this proxy, oldest Gateway first.
+/// Servers of Gateways that select this proxy, oldest Gateway first.
 fn servers<'a>(index: &'a Index, node: &ProxyNode, findings: &mut Findings) -> Vec<Chosen<'a>> {
     let mut out = Vec::new();
     for gateway in index.gateways() {
@@ -99,7 +230,7 @@ fn servers<'a>(index: &'a Index, node: &ProxyNode, findings: &mut Findings) -> V
         let key = ObjectKey::new("Gateway", &gateway.meta.namespace, &gateway.meta.name);
         for (i, server) in gateway.spec.servers.iter().enumerate() {
             match Protocol::by_name(&server.port.protocol) {
-                Some(protocol) if protocol.is_http() => out.push(Chosen {
+                Some(protocol) if protocol != Protocol::Udp => out.push(Chosen {
                     gateway,
                     server,
                     name: format!("{}/{}", gateway.meta.namespace, gateway.meta.name),
@@ -108,8 +239,8 @@ fn servers<'a>(index: &'a Index, node: &ProxyNode, findings: &mut Findings) -> V
                 _ => findings.unsupported(
                     &key,
                     format!("spec.servers[{i}].port.protocol"),
-                    &format!("servers of protocol {} are not served yet", server.port.protocol),
-                    "use HTTP until TLS servers are supported",
+                    &format!("servers of protocol {} are not served", server.port.protocol),
+                    "use HTTP, HTTPS, TLS or TCP",
                 ),
             }
         }
@@ -147,59 +278,49 @@ struct HostRoutes {
     require_tls: bool,
 }
 
-fn table(
-    world: &World,
-    index: &Index,
-    node: &ProxyNode,
-    visible: &Visible<'_>,
-    servers: &[Chosen<'_>],
-    (number, target): (u16, u16),
-    findings: &mut Findings,
-) -> RouteTable {
-    let mut hosts: BTreeMap<String, HostRoutes> = BTreeMap::new();
-    let mut oldest_first: Vec<&Arc<Bound>> = visible.bound.clone();
-    let age: BTreeMap<&ObjectKey, usize> = index.bound.iter().enumerate().map(|(i, b)| (&b.key, i)).collect();
-    oldest_first.sort_by_key(|b| age.get(&b.key).copied());
-    for bound in oldest_first {
-        // One VirtualService gives a host its rules once, through however many servers it comes.
-        let mut done: BTreeSet<String> = BTreeSet::new();
-        for chosen in servers.iter().filter(|c| bound.is_on(&c.name)) {
-            let common = intersection(chosen, bound);
-            if common.iter().all(|h| done.contains(h)) {
-                continue;
-            }
-            let gateways = [chosen.name.clone()];
-            let context = RouteContext {
-                world,
-                index,
-                client: Client {
-                    namespace: &node.namespace,
-                    labels: &node.labels,
-                },
-                gateways: &gateways,
-                port: number,
-                at_gateway: true,
-            };
-            let routes = route::routes(&context, bound, findings);
-            for name in common {
-                if routes.is_empty() || !done.insert(name.clone()) {
+impl Port<'_> {
+    fn table(&self, servers: &[&Chosen<'_>], name: String, findings: &mut Findings) -> RouteTable {
+        let mut hosts: BTreeMap<String, HostRoutes> = BTreeMap::new();
+        let mut oldest_first: Vec<&Arc<Bound>> = self.visible.bound.clone();
+        let age: BTreeMap<&ObjectKey, usize> = self
+            .index
+            .bound
+            .iter()
+            .enumerate()
+            .map(|(i, b)| (&b.key, i))
+            .collect();
+        oldest_first.sort_by_key(|b| age.get(&b.key).copied());
+        for bound in oldest_first {
+            // One VirtualService gives a host its rules once, through however many servers it comes.
+            let mut done: BTreeSet<String> = BTreeSet::new();
+            for chosen in servers.iter().filter(|c| bound.is_on(&c.name)) {
+                let common = intersection(chosen, bound);
+                if common.iter().all(|h| done.contains(h)) {
                     continue;
                 }
-                let entry = hosts.entry(name).or_default();
-                entry.routes.extend(routes.iter().cloned());
-                entry.require_tls |= redirects(chosen);
+                let gateways = [chosen.name.clone()];
+                let context = self.context(&gateways);
+                let routes = route::routes(&context, bound, findings);
+                for name in common {
+                    if routes.is_empty() || !done.insert(name.clone()) {
+                        continue;
+                    }
+                    let entry = hosts.entry(name).or_default();
+                    entry.routes.extend(routes.iter().cloned());
+                    entry.require_tls |= redirects(chosen);
+                }
             }
         }
-    }
-    for chosen in servers.iter().filter(|c| redirects(c)) {
-        for pattern in &chosen.server.hosts {
-            let name = pattern.rsplit('/').next().unwrap_or(pattern);
-            hosts.entry(name.to_ascii_lowercase()).or_default().require_tls = true;
+        for chosen in servers.iter().filter(|c| redirects(c)) {
+            for pattern in &chosen.server.hosts {
+                let name = pattern.rsplit('/').next().unwrap_or(pattern);
+                hosts.entry(name.to_ascii_lowercase()).or_default().require_tls = true;
+            }
         }
-    }
-    RouteTable {
-        name: format!("http.{target}"),
-        virtual_hosts: virtual_hosts(hosts, number),
+        RouteTable {
+            name,
+            virtual_hosts: virtual_hosts(hosts, self.number),
+        }
     }
 }
 

@@ -30,13 +30,14 @@ mod route;
 mod gateway;
 mod inbound;
 mod outbound;
+mod secrets;
 
 mod analysis;
 
 pub use analysis::analyze;
 pub use local::{LocalService, local_services};
 pub use node::{NodeError, ProxyKind, ProxyNode};
-pub use world::World;
+pub use world::{KeyMaterial, World};
 
 use std::collections::BTreeMap;
 
@@ -60,7 +61,10 @@ pub fn snapshot(world: &World, node: &ProxyNode) -> (Snapshot, Problems) {
             outbound::build(world, index, node, &mut out, &mut findings);
             inbound::build(world, index, node, &mut out);
         }
-        ProxyKind::Router => gateway::build(world, index, node, &mut out, &mut findings),
+        ProxyKind::Router => {
+            gateway::build(world, index, node, &mut out, &mut findings);
+            secrets::build(world, node, &mut out);
+        }
     }
     let mut problems = findings.0;
     for list in problems.values_mut() {

@@ -20,7 +20,23 @@ pub struct World {
     refused: Arc<Problems>,
     mesh: Arc<MeshConfig>,
     cluster_id: Arc<str>,
+    secrets: Arc<BTreeMap<(String, String), KeyMaterial>>,
     derived: Arc<Derived>,
+}
+
+/// What a Kubernetes Secret holds for TLS. Never shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct KeyMaterial {
+    /// Certificate chain and private key, PEM (`tls.crt` and `tls.key`, or `cert` and `key`).
+    pub certificate: Option<(String, String)>,
+    /// Trust anchors, PEM (`ca.crt` or `cacert`).
+    pub roots: Option<String>,
+}
+
+impl std::fmt::Debug for KeyMaterial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyMaterial(..)")
+    }
 }
 
 /// What follows from the objects, made when it is first asked for.
@@ -117,6 +133,20 @@ impl World {
         self.derived = Arc::default();
     }
 
+    /// Replaces all key material, by namespace and name. Answers whether it is new.
+    pub fn set_secrets(&mut self, secrets: BTreeMap<(String, String), KeyMaterial>) -> bool {
+        let new = *self.secrets != secrets;
+        if new {
+            self.secrets = Arc::new(secrets);
+            self.changed();
+        }
+        new
+    }
+
+    pub(crate) fn secret(&self, namespace: &str, name: &str) -> Option<&KeyMaterial> {
+        self.secrets.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
     /// Sets the cluster id that workloads are named with.
     pub fn set_cluster_id(&mut self, id: &str) {
         self.cluster_id = id.into();
@@ -143,6 +173,19 @@ impl World {
                 hash.update([0]);
                 hash.update(&object.meta().revision);
                 hash.update([0]);
+            }
+            for ((namespace, name), material) in self.secrets.iter() {
+                let (chain, key) = material.certificate.as_ref().map_or(("", ""), |(c, k)| (c, k));
+                for part in [
+                    namespace,
+                    name,
+                    chain,
+                    key,
+                    material.roots.as_deref().unwrap_or_default(),
+                ] {
+                    hash.update(part);
+                    hash.update([0]);
+                }
             }
             // Debug text is stable within one build, which is how long revisions are compared.
             hash.update(format!("{:?}{}", self.mesh, self.cluster_id));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_crd::networking::gateway::ServerTlsMode;
 use mesh_crd::networking::{Gateway, labels_match};
 use mesh_crd::problem::{Severity, code};
 use mesh_crd::{ObjectKey, Problem, Resource, host};
@@ -41,12 +42,16 @@ pub(super) fn check(
     }
     for (i, server) in r.spec.servers.iter().enumerate() {
         let field = format!("spec.servers[{i}].port");
-        if !Protocol::by_name(&server.port.protocol).is_some_and(Protocol::is_http) {
+        if server
+            .tls
+            .as_ref()
+            .is_some_and(|t| t.mode == Some(ServerTlsMode::AutoPassthrough))
+        {
             findings.unsupported(
                 key,
-                format!("{field}.protocol"),
-                &format!("servers of protocol {} are not served yet", server.port.protocol),
-                "use HTTP until TLS servers are supported",
+                format!("spec.servers[{i}].tls.mode"),
+                "the server name does not name a cluster yet; tls rules of VirtualServices route it",
+                "use PASSTHROUGH with tls rules",
             );
         }
         let services: Vec<_> = index
