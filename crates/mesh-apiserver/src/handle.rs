@@ -236,7 +236,7 @@ fn document(
         Route::GroupVersion(group, version) => discovery::group_version(group, version),
         Route::OpenApiV2 => return openapi::v2(header),
         Route::OpenApiV3(None) => openapi::v3_index(),
-        Route::OpenApiV3(Some(path)) => openapi::v3(path).ok_or_else(Refusal::no_such_resource)?,
+        Route::OpenApiV3(Some(path)) => return openapi::v3(path, header),
         Route::Nothing(true) => return Err(Refusal::no_such_resource()),
         _ => return Ok(plain(404, "text/plain; charset=utf-8", "404 page not found\n")),
     };

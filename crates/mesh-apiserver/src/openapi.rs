@@ -1,32 +1,97 @@
-//! OpenAPI documents: enough for clients to see what is served, and that fields are validated here.
+//! OpenAPI documents: what is served, what its fields are, and what may be sent. `kubectl explain`, `diff` and
+//! `apply` read them. They are made once and sent as they are.
 
-use http::Response;
-use mesh_crd::schema;
+mod describe;
+mod paths;
+mod schemas;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::registry::{self, Family, Resource};
-use crate::reply::{Accept, Body, respond};
+use self::schemas::{Dialect, Schemas};
+use crate::registry;
+use crate::reply::{Body, plain};
 use crate::status::Refusal;
+
+/// A finished document.
+struct Document {
+    text: Bytes,
+    /// Of its text.
+    hash: String,
+}
+
+impl Document {
+    fn new(body: &Value) -> Self {
+        let text = Bytes::from(body.to_string());
+        let hash = Sha256::digest(&text).iter().map(|b| format!("{b:02X}")).collect();
+        Self { text, hash }
+    }
+
+    fn respond(&self) -> Response<Body> {
+        let mut response = plain(200, "application/json", self.text.clone());
+        if let Ok(value) = HeaderValue::from_str(&format!("\"{}\"", self.hash)) {
+            response.headers_mut().insert(header::ETAG, value);
+        }
+        response
+    }
+}
+
+static V2: LazyLock<Document> = LazyLock::new(|| {
+    let mut schemas = Schemas::new(Dialect::V2);
+    let mut all = Map::new();
+    for (group, version) in group_versions() {
+        all.extend(paths::of(&group, &version, Dialect::V2, |r| {
+            schemas.add(r, &version)
+        }));
+    }
+    Document::new(&json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": "unversioned"},
+        "paths": all,
+        "definitions": schemas.all,
+    }))
+});
+
+static V3: LazyLock<HashMap<String, Document>> = LazyLock::new(|| {
+    group_versions()
+        .into_iter()
+        .map(|(group, version)| {
+            let mut schemas = Schemas::new(Dialect::V3);
+            let all = paths::of(&group, &version, Dialect::V3, |r| schemas.add(r, &version));
+            let body = json!({
+                "openapi": "3.0.0",
+                "info": {"title": "Kubernetes", "version": "unversioned"},
+                "paths": all,
+                "components": {"schemas": schemas.all},
+            });
+            (base(&group, &version), Document::new(&body))
+        })
+        .collect()
+});
+
+/// Whether a client takes JSON.
+fn takes_json(accept: Option<&str>) -> Result<(), Refusal> {
+    let fits = |range: &str| {
+        let media = range.split(';').next().unwrap_or_default().trim();
+        matches!(media, "application/json" | "application/*" | "*/*" | "")
+    };
+    match accept.is_none_or(|accept| accept.split(',').any(fits)) {
+        true => Ok(()),
+        false => Err(Refusal::not_acceptable(
+            "only the following media types are accepted: application/json",
+        )),
+    }
+}
 
 /// `/openapi/v2`: only as JSON.
 pub(crate) fn v2(accept: Option<&str>) -> Result<Response<Body>, Refusal> {
-    let json = accept.is_none_or(|a| a.contains("application/json") || a.contains("*/*"));
-    if !json {
-        return Err(Refusal::not_acceptable(
-            "only the following media types are accepted: application/json",
-        ));
-    }
-    let mut paths = Map::new();
-    for (group, version) in group_versions() {
-        paths.extend(paths_of(&group, &version));
-    }
-    let body = json!({
-        "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": "unversioned"},
-        "paths": paths,
-        "definitions": {},
-    });
-    Ok(respond(200, &body, Accept::default()))
+    takes_json(accept)?;
+    Ok(V2.respond())
 }
 
 fn group_versions() -> Vec<(String, String)> {
@@ -45,115 +110,26 @@ fn base(group: &str, version: &str) -> String {
     }
 }
 
-/// `/openapi/v3`.
+/// `/openapi/v3`: clients keep documents by the hash in their address.
 pub(crate) fn v3_index() -> Value {
     let paths: Map<String, Value> = group_versions()
         .into_iter()
-        .map(|(group, version)| {
+        .filter_map(|(group, version)| {
             let base = base(&group, &version);
-            let url = format!("/openapi/v3/{base}?hash={}", env!("CARGO_PKG_VERSION"));
-            (base, json!({"serverRelativeURL": url}))
+            let url = format!("/openapi/v3/{base}?hash={}", V3.get(&base)?.hash);
+            Some((base, json!({"serverRelativeURL": url})))
         })
         .collect();
     json!({"paths": paths})
 }
 
-/// `/openapi/v3/apis/G/V`.
-pub(crate) fn v3(path: &str) -> Option<Value> {
-    let (group, version) = group_versions().into_iter().find(|(g, v)| base(g, v) == path)?;
-    let schemas: Map<String, Value> = registry::all()
-        .iter()
-        .filter(|r| r.group == group && r.versions.contains(&version.as_str()))
-        .map(|r| (schema_name(r, &version), schema_of(r, &version)))
-        .collect();
-    Some(json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "unversioned"},
-        "paths": paths_of(&group, &version),
-        "components": {"schemas": schemas},
-    }))
+/// `/openapi/v3/apis/G/V`: only as JSON.
+pub(crate) fn v3(path: &str, accept: Option<&str>) -> Result<Response<Body>, Refusal> {
+    takes_json(accept)?;
+    V3.get(path)
+        .map(Document::respond)
+        .ok_or_else(Refusal::no_such_resource)
 }
 
-fn schema_name(resource: &Resource, version: &str) -> String {
-    if resource.group.is_empty() {
-        return format!("io.k8s.api.core.{version}.{}", resource.kind);
-    }
-    let mut parts: Vec<&str> = resource.group.split('.').collect();
-    parts.reverse();
-    format!("{}.{version}.{}", parts.join("."), resource.kind)
-}
-
-fn gvk(resource: &Resource, version: &str) -> Value {
-    json!({"group": resource.group, "version": version, "kind": resource.kind})
-}
-
-fn schema_of(resource: &Resource, version: &str) -> Value {
-    let mut body = match resource.family {
-        Family::Istio(kind) => schema::of(kind.kind)
-            .map(|s| schema::open_api_v3(&s))
-            .unwrap_or_default(),
-        Family::Core(_) => json!({"x-kubernetes-preserve-unknown-fields": true}),
-    };
-    if !body.is_object() {
-        body = json!({});
-    }
-    if let Some(map) = body.as_object_mut() {
-        map.insert("type".into(), "object".into());
-        let mut properties = map
-            .get("properties")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
-        properties.insert("apiVersion".into(), json!({"type": "string"}));
-        properties.insert("kind".into(), json!({"type": "string"}));
-        properties.insert("metadata".into(), json!({"type": "object"}));
-        map.insert("properties".into(), Value::Object(properties));
-        map.insert(
-            "x-kubernetes-group-version-kind".into(),
-            json!([gvk(resource, version)]),
-        );
-    }
-    body
-}
-
-fn paths_of(group: &str, version: &str) -> Map<String, Value> {
-    let mut paths = Map::new();
-    for resource in registry::all()
-        .iter()
-        .filter(|r| r.group == group && r.versions.contains(&version))
-    {
-        let scope = if resource.namespaced {
-            "/namespaces/{namespace}"
-        } else {
-            ""
-        };
-        let collection = format!("/{}{scope}/{}", base(group, version), resource.plural);
-        let operation = |action: &str, fields: bool| {
-            let parameters = match fields {
-                true => {
-                    json!([{"name": "dryRun", "in": "query"}, {"name": "fieldManager", "in": "query"}, {"name": "fieldValidation", "in": "query"}])
-                }
-                false => json!([]),
-            };
-            json!({
-                "parameters": parameters,
-                "responses": {"200": {"description": "OK"}},
-                "x-kubernetes-action": action,
-                "x-kubernetes-group-version-kind": gvk(resource, version),
-            })
-        };
-        if resource.virtual_only {
-            paths.insert(collection, json!({"post": operation("post", true)}));
-            continue;
-        }
-        paths.insert(
-            collection.clone(),
-            json!({"get": operation("list", false), "post": operation("post", true), "delete": operation("deletecollection", false)}),
-        );
-        paths.insert(
-            format!("{collection}/{{name}}"),
-            json!({"get": operation("get", false), "put": operation("put", true), "patch": operation("patch", true), "delete": operation("delete", false)}),
-        );
-    }
-    paths
-}
+#[cfg(test)]
+mod tests;

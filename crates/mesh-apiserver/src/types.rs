@@ -15,7 +15,7 @@ use crate::registry::{self, Family, Resource};
 
 #[cfg(test)]
 use self::core::message;
-use self::core::object_meta;
+pub(crate) use self::core::object_meta;
 
 /// The type of a value.
 #[derive(Debug, Clone, Default, PartialEq)]
