@@ -21,16 +21,18 @@ use crate::gallery::GalleryPage;
 use crate::graph::GraphPage;
 use crate::help::HelpDialog;
 use crate::history::HistoryPage;
-use crate::inventory::{AppPage, AppsPage, NamespacePage, NamespacesPage, ServicePage, ServicesPage, WorkloadPage, WorkloadsPage};
+use crate::inventory::{
+    AppPage, AppsPage, NamespacePage, NamespacesPage, ServicePage, ServicesPage, WorkloadPage, WorkloadsPage,
+};
 use crate::mesh::{MeshPage, ProxyPage};
 use crate::overview::OverviewPage;
 use crate::palette::PaletteDialog;
 use crate::parts::{empty, icon};
 use crate::requests::RequestsPage;
-use crate::traces::{TracePage, TracesPage};
 use crate::text::{Language, t};
 use crate::theme::Theme;
 use crate::time::{Time, TimeBar};
+use crate::traces::{TracePage, TracesPage};
 
 pub use self::nav::pages;
 
@@ -43,12 +45,6 @@ impl Who {
     pub fn may_edit(self) -> bool {
         self.0
             .with(|session| session.as_ref().is_some_and(|session| session.may_edit))
-    }
-
-    /// Whether kept requests and traces may be looked at.
-    pub fn signed_in(self) -> bool {
-        self.0
-            .with(|session| session.as_ref().is_some_and(|session| !session.user.is_empty()))
     }
 }
 

@@ -114,15 +114,17 @@ pub fn bytes(value: u64) -> String {
 /// A length of time in its largest unit.
 pub fn span(seconds: f64) -> String {
     let seconds = seconds.max(0.0);
-    if seconds < 60.0 {
-        format!("{seconds:.0} s")
+    let [second, minute, hour, day] = crate::text::t().units;
+    let (value, unit) = if seconds < 60.0 {
+        (seconds, second)
     } else if seconds < 3600.0 {
-        format!("{:.0} min", (seconds / 60.0).floor())
+        ((seconds / 60.0).floor(), minute)
     } else if seconds < 86_400.0 {
-        format!("{:.0} h", (seconds / 3600.0).floor())
+        ((seconds / 3600.0).floor(), hour)
     } else {
-        format!("{:.0} d", (seconds / 86_400.0).floor())
-    }
+        ((seconds / 86_400.0).floor(), day)
+    };
+    format!("{value:.0} {unit}")
 }
 
 /// At most `limit` characters, the middle left out: names differ at their ends.

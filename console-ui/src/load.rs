@@ -7,7 +7,6 @@ use leptos::task::spawn_local;
 use serde::de::DeserializeOwned;
 
 use crate::api::{self, Failure};
-use crate::app::Who;
 use crate::parts::{empty, failed};
 use crate::text::t;
 
@@ -141,11 +140,6 @@ fn refusal(
         (403, Some(failure)) => empty("lock", t().forbidden.to_owned(), failure.message).into_any(),
         (_, failure) => failure.map(|failure| failed(title, failure, retry)).into_any(),
     }
-}
-
-/// Whether it is known who is signed in: what needs a user is asked for from then on. Tracked.
-pub fn signed_in_known() -> bool {
-    expect_context::<Who>().0.with(Option::is_some)
 }
 
 /// Grey bars in the place of rows that will come.

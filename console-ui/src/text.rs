@@ -8,9 +8,9 @@ pub mod graph;
 pub mod grid;
 pub mod help;
 pub mod history;
-pub mod overview;
-pub mod meshes;
 pub mod inventory;
+pub mod meshes;
+pub mod overview;
 pub mod requests;
 pub mod traces;
 
@@ -153,7 +153,6 @@ pub struct Catalogue {
     pub graph_type: &'static str,
     pub namespaces: &'static str,
     pub all_namespaces: &'static str,
-    pub window: &'static str,
     pub last: fn(&str) -> String,
     pub labels: &'static str,
     pub label_rate: &'static str,
@@ -213,7 +212,6 @@ pub struct Catalogue {
     pub routes: &'static str,
     pub default_route: &'static str,
     pub over_time: &'static str,
-    pub peak: fn(&str) -> String,
     pub gap: &'static str,
     pub no_answer: &'static str,
     pub edge_label: fn(&str, &str) -> String,
@@ -303,7 +301,6 @@ pub struct Catalogue {
     pub search_or_jump: &'static str,
     pub help: &'static str,
     pub language: &'static str,
-    pub menu: &'static str,
     pub copied: &'static str,
     pub copy: &'static str,
     pub copy_promql: &'static str,
@@ -311,12 +308,12 @@ pub struct Catalogue {
     pub show_all: &'static str,
     pub loading: &'static str,
     pub details: &'static str,
-    pub open: &'static str,
-    pub request_id: &'static str,
     pub sign_in_to_see: &'static str,
     pub sign_in_to_see_hint: &'static str,
     pub forbidden: &'static str,
 
+    /// Second, minute, hour, day, short.
+    pub units: [&'static str; 4],
     pub time: &'static str,
     pub earlier: &'static str,
     pub later: &'static str,
@@ -336,5 +333,4 @@ pub struct Catalogue {
     pub no_data: &'static str,
     pub change_of: fn(&str, &str) -> String,
     pub heat_map: &'static str,
-    pub reset: &'static str,
 }

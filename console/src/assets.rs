@@ -66,9 +66,15 @@ pub fn asset(path: &str, request: &HeaderMap) -> Result<Response<Body>, Failure>
     if let Ok(kind) = HeaderValue::try_from(mime_guess::from_path(&name).first_or_octet_stream().as_ref()) {
         headers.insert(header::CONTENT_TYPE, kind);
     }
+    // The notices keep their name, whatever they say.
+    let hashed = !name.ends_with(".txt");
     headers.insert(
         header::CACHE_CONTROL,
-        HeaderValue::from_static("public, max-age=31536000, immutable"),
+        HeaderValue::from_static(if hashed {
+            "public, max-age=31536000, immutable"
+        } else {
+            "no-cache"
+        }),
     );
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     if let Some(encoding) = encoding {

@@ -56,6 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     recreate(&staging)?;
     let outputs = bundle(&source, &bindings, &staging, profile)?;
     fs::write(staging.join("index.html"), page(&source, &outputs)?)?;
+    fs::write(staging.join("assets/NOTICES.txt"), notices(&source)?)?;
     compress(&staging, profile)?;
     let initial = initial_load(&staging, &outputs)?;
     let dist = source.join("dist");
@@ -239,6 +240,40 @@ fn sprite(source: &Path) -> Result<String> {
     }
     sheet.push_str("</svg>");
     Ok(sheet)
+}
+
+/// Licences of everything from npm that is carried in the pages: font, icons, editor.
+fn notices(source: &Path) -> Result<String> {
+    let modules = source.join("node_modules");
+    let lock = fs::read_to_string(modules.join(".package-lock.json"))?;
+    let lock: serde_json::Value = serde_json::from_str(&lock).context("node_modules/.package-lock.json")?;
+    let packages = lock["packages"]
+        .as_object()
+        .context("node_modules/.package-lock.json names no packages")?;
+    let mut text = String::from("The console's pages contain the work of others, under these licences.\n");
+    for (path, package) in packages {
+        if package["dev"].as_bool() == Some(true) {
+            continue;
+        }
+        let name = path.trim_start_matches("node_modules/");
+        let word = |field: &str| package[field].as_str().unwrap_or("?").to_owned();
+        let folder = modules.join(name);
+        let licence = fs::read_dir(&folder)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .find(|path| {
+                let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase());
+                name.is_some_and(|name| name.starts_with("license") || name.starts_with("licence"))
+            })
+            .with_context(|| format!("{name} ships no licence file"))?;
+        text.push_str(&format!(
+            "\n{}\n{name} {} ({})\n\n{}\n",
+            "=".repeat(80),
+            word("version"),
+            word("license"),
+            fs::read_to_string(licence)?.trim()
+        ));
+    }
+    Ok(text)
 }
 
 fn compress(dist: &Path, profile: Profile) -> Result<()> {

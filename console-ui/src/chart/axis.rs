@@ -15,7 +15,7 @@ pub fn value_ticks(peak: f64, unit: Unit) -> Vec<f64> {
     let peak = match unit {
         // A percent of a percent is no mountain.
         Unit::Percent => peak.max(1.0),
-        Unit::Rate | Unit::Count => peak.max(0.1),
+        Unit::Rate => peak.max(0.1),
         Unit::Millis | Unit::Bytes | Unit::BytesRate => peak.max(1.0),
     };
     let base: f64 = match unit {

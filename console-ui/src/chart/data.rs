@@ -29,8 +29,6 @@ pub enum Unit {
     BytesRate,
     /// Bytes.
     Bytes,
-    /// A number of things.
-    Count,
 }
 
 impl Unit {
@@ -42,7 +40,6 @@ impl Unit {
             Self::Millis => format::millis(Some(value)),
             Self::Bytes => format::byte_size(value),
             Self::BytesRate => format!("{}/s", format::byte_size(value)),
-            Self::Count => format::short(value),
         }
     }
 
@@ -54,7 +51,6 @@ impl Unit {
             Self::Millis => "ms",
             Self::BytesRate => "B/s",
             Self::Bytes => "B",
-            Self::Count => "",
         }
     }
 }

@@ -218,7 +218,7 @@ fn value_labels(ticks: &[f64], data: Signal<Option<Data>>) -> impl IntoView + us
 fn axis_text(value: f64, unit: super::Unit) -> String {
     use super::Unit;
     match unit {
-        Unit::Rate | Unit::Count | Unit::Percent => crate::format::short(value),
+        Unit::Rate | Unit::Percent => crate::format::short(value),
         Unit::Millis if value >= 1000.0 => format!("{} s", crate::format::short(value / 1000.0)),
         Unit::Millis => crate::format::short(value),
         Unit::Bytes | Unit::BytesRate => crate::format::byte_size(value),
@@ -236,7 +236,7 @@ fn time_labels(data: &Data) -> impl IntoView + use<> {
             clock::time_of_day(at, step < 60.0)
         };
         // At the ends a label would be cut off.
-        (2.0..=97.0)
+        (4.0..=96.0)
             .contains(&share)
             .then(|| view! { <span style:left=format!("{share:.2}%")>{text}</span> })
     });

@@ -65,6 +65,9 @@ const OPERATORS: &[(&str, Operator)] = &[
     ("~", Operator::Contains),
 ];
 
+/// Longest condition, bytes: deeper nesting than that nobody reads.
+const MOST: usize = 2000;
+
 /// What a condition is asked about: what it does not know is `None`.
 pub trait Facts {
     /// A number by field.
@@ -77,6 +80,9 @@ pub trait Facts {
 
 /// Reads a condition; nothing written is no condition. The error is for people.
 pub fn parse(text: &str) -> Result<Option<Condition>, String> {
+    if text.len() > MOST {
+        return Err(texts().err_long.to_owned());
+    }
     let tokens = tokens(text)?;
     if tokens.is_empty() {
         return Ok(None);
@@ -293,7 +299,7 @@ impl Parser {
             return Err(format!(
                 "{}{}",
                 (texts().err_word)(&word),
-                near.unwrap_or_default()
+                near.unwrap_or_else(|| texts().err_see.to_owned())
             ));
         };
         self.comparison(name, *field)

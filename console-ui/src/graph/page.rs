@@ -2,7 +2,8 @@
 
 use leptos::prelude::*;
 
-use super::choice::{Choice, Selection};
+use super::change::Turn;
+use super::choice::{Choice, Other, Selection};
 use super::feed::Feed;
 use super::language::parse;
 use super::panel::Panel;
@@ -13,10 +14,11 @@ use super::table::EdgeTable;
 use super::toolbar::Toolbar;
 use super::tools::Tools;
 use crate::address::{Step, address};
+use crate::clock;
 use crate::parts::{empty, failed, icon, sized_icon};
 use crate::text::graph::words;
 use crate::text::t;
-use crate::time::time;
+use crate::time::{length, time};
 
 /// What calls what.
 #[component]
@@ -75,6 +77,7 @@ pub fn GraphPage() -> impl IntoView {
         <Show when=move || has_gap(feed)>
             <div class="banner info" role="status">{icon("info")}{t().gap}</div>
         </Show>
+        {move || choice.compare.get().map(diff_strip)}
         <div class="graph">
             {move || match state.get() {
                 Shown::Waiting => view! { <div class="empty" role="status">{sized_icon("loader-circle", "icon spin")}<p>{t().waiting}</p></div> }.into_any(),
@@ -102,6 +105,17 @@ enum Shown {
     Hidden,
     Failed,
     Traffic,
+}
+
+/// With what is compared, and what the colours mean.
+fn diff_strip(other: Other) -> impl IntoView {
+    let title = match other {
+        Other::Earlier(seconds) => (words().compared_with)(&length(seconds)),
+        Other::EndsAt(at) => format!("{} · {}", words().previous_change, clock::full(at)),
+    };
+    let turns = Turn::ALL
+        .map(|turn| view! { <li><span class=format!("turn {}", turn.class())></span>{turn.word()}</li> });
+    view! { <div class="diff-strip" data-compared=""><strong>{title}</strong><ul>{turns.into_iter().collect_view()}</ul></div> }
 }
 
 fn has_gap(feed: Feed) -> bool {

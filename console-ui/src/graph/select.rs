@@ -177,7 +177,35 @@ impl Scene {
         self.boxes
             .retain(|frame| namespaces.contains(frame.namespace.as_str()));
         self.hidden = (before.0 - self.cards.len(), before.1 - self.lines.len());
+        if self.hidden.0 > 0 {
+            self.tighten();
+        }
         self
+    }
+
+    /// Boxes round what is left in them.
+    fn tighten(&mut self) {
+        const PADDING: f64 = 24.0;
+        const TITLE: f64 = 24.0;
+        for frame in &mut self.boxes {
+            let inside = self.cards.iter().filter(|card| card.namespace == frame.namespace);
+            let corners = inside.map(|card| {
+                (
+                    card.x - card.width / 2.0,
+                    card.y - card.height / 2.0,
+                    card.x + card.width / 2.0,
+                    card.y + card.height / 2.0,
+                )
+            });
+            if let Some((left, top, right, bottom)) =
+                corners.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1), a.2.max(b.2), a.3.max(b.3)))
+            {
+                frame.x = left - PADDING;
+                frame.y = top - PADDING - TITLE;
+                frame.width = right - left + 2.0 * PADDING;
+                frame.height = bottom - top + 2.0 * PADDING + TITLE;
+            }
+        }
     }
 
     /// With what the condition finds marked.

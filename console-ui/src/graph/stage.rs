@@ -120,7 +120,7 @@ pub fn GraphStage(scene: Memo<Scene>, choice: Choice, select: Callback<Option<Se
         >
             <canvas node_ref=canvas aria-hidden="true"></canvas>
             <Cards scene viewport=stage.viewport selection=choice.selection related events/>
-            {move || legend(stage.scene.with(|scene| scene.compared))}
+            {legend()}
             {controls(stage)}
         </div>
     }
@@ -492,8 +492,7 @@ fn controls(stage: Stage) -> impl IntoView {
     }
 }
 
-fn legend(compared: bool) -> impl IntoView {
-    use super::change::Turn;
+fn legend() -> impl IntoView {
     use crate::health::Health;
     use crate::text::graph::words;
     let healths = [Health::Ok, Health::Warn, Health::Fail, Health::Unknown];
@@ -504,14 +503,10 @@ fn legend(compared: bool) -> impl IntoView {
         }
     });
     view! {
-        <details class="legend" open=compared on:pointerdown=|event| event.stop_propagation() on:keydown=|event| event.stop_propagation()>
+        <details class="legend" on:pointerdown=|event| event.stop_propagation() on:keydown=|event| event.stop_propagation()>
             <summary>{sized_icon("circle-help", "icon small")}{t().legend}</summary>
             <dl>
-                {(!compared).then(|| rows.into_iter().collect_view())}
-                {compared.then(|| Turn::ALL.map(|turn| view! {
-                    <dt><span class=format!("turn {}", turn.class())></span></dt>
-                    <dd>{turn.word()}</dd>
-                }).into_iter().collect_view())}
+                {rows.into_iter().collect_view()}
                 <dt><svg class="sample" viewBox="0 0 28 14" aria-hidden="true"><path class="dashed" d="M0 7H28"></path></svg></dt>
                 <dd>{words().legend_tcp}</dd>
                 <dt>"⚠"</dt>

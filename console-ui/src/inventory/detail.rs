@@ -220,7 +220,10 @@ where
         name: read("name"),
     };
     let detail = load::<T>(move || {
-        let (namespace, name) = (api::encode(&named.namespace.get()), api::encode(&named.name.get()));
+        let (namespace, name) = (
+            api::encode(&named.namespace.get()),
+            api::encode(&named.name.get()),
+        );
         Some(format!("/api{}/{namespace}/{name}?{}", kind.path(), time.query()))
     });
     let facts = Memo::new(move |_| {
@@ -272,7 +275,9 @@ fn head(kind: Kind, named: Named, facts: Memo<Facts>) -> impl IntoView {
             kind.graph(),
             crate::requests::percent_encode(&node)
         );
-        Some(view! { <a class="button" href=time.link(&link)>{sized_icon("network", "icon small")}{t().graph}</a> })
+        Some(
+            view! { <a class="button" href=time.link(&link)>{sized_icon("network", "icon small")}{t().graph}</a> },
+        )
     };
     let tabs = Tab::of(kind).into_iter().map(|choice| {
         // Another tab has its own state in the URL: only the time goes with the reader.
@@ -307,9 +312,8 @@ fn tabs(kind: Kind, named: Named, facts: Memo<Facts>) -> AnyView {
     let tab = tab_of(kind);
     let subject = Memo::new(move |_| facts.with(|facts| facts.subject.clone()));
     let graph = load::<Graph>(move || {
-        matches!(tab.get(), Tab::Overview | Tab::Traffic).then(|| {
-            format!("/api/graph?type={}&{}", kind.graph(), time.query())
-        })
+        matches!(tab.get(), Tab::Overview | Tab::Traffic)
+            .then(|| format!("/api/graph?type={}&{}", kind.graph(), time.query()))
     });
     let known = Memo::new(move |_| graph.value.get());
     let content = move || match tab.get() {
@@ -321,7 +325,11 @@ fn tabs(kind: Kind, named: Named, facts: Memo<Facts>) -> AnyView {
             view! { {move || base().map(|base| view! { <RequestsView base/> })} }.into_any()
         }
         Tab::Traces => {
-            let base = move || subject.get().map(|subject| trace_filter(&subject, &facts.get_untracked()));
+            let base = move || {
+                subject
+                    .get()
+                    .map(|subject| trace_filter(&subject, &facts.get_untracked()))
+            };
             view! { {move || base().map(|base| view! { <TracesView base/> })} }.into_any()
         }
         Tab::Routes => routes(facts, subject).into_any(),
@@ -355,9 +363,7 @@ fn overview(named: Named, facts: Memo<Facts>, graph: Memo<Option<Graph>>) -> imp
         let title = named.name.get();
         graph.with(|graph| {
             let subject = facts.subject.as_ref()?;
-            graph
-                .as_ref()
-                .map(|graph| mini_graph(graph, subject, title))
+            graph.as_ref().map(|graph| mini_graph(graph, subject, title))
         })
     };
     let figures = move || {
@@ -506,7 +512,8 @@ fn proxies(facts: Memo<Facts>) -> impl IntoView {
 }
 
 fn objects(facts: Memo<Facts>) -> impl IntoView {
-    let rows = Memo::new(move |_| facts.with(|facts| facts.objects.iter().map(rows::object).collect::<Vec<Row>>()));
+    let rows =
+        Memo::new(move |_| facts.with(|facts| facts.objects.iter().map(rows::object).collect::<Vec<Row>>()));
     let none = Memo::new(move |_| rows.with(Vec::is_empty));
     view! {
         <Show when=move || none.get()>{empty("file-cog", words().no_objects.to_owned(), words().no_objects_hint.to_owned())}</Show>
@@ -524,10 +531,18 @@ pub fn NamespacePage() -> impl IntoView {
     let name = Memo::new(move |_| parameters.with(|parameters| parameters.get("name").unwrap_or_default()));
     let list = load::<NamespaceList>(move || Some(format!("/api/namespaces?{}", time.query())));
     let workloads = load::<mesh_api::inventory::WorkloadList>(move || {
-        Some(format!("/api/workloads?{}&namespaces={}", time.query(), api::encode(&name.get())))
+        Some(format!(
+            "/api/workloads?{}&namespaces={}",
+            time.query(),
+            api::encode(&name.get())
+        ))
     });
     let services = load::<mesh_api::inventory::ServiceList>(move || {
-        Some(format!("/api/services?{}&namespaces={}", time.query(), api::encode(&name.get())))
+        Some(format!(
+            "/api/services?{}&namespaces={}",
+            time.query(),
+            api::encode(&name.get())
+        ))
     });
     let row = Memo::new(move |_| {
         list.value.with(|list| {
@@ -537,15 +552,21 @@ pub fn NamespacePage() -> impl IntoView {
     });
     let workload_rows = Memo::new(move |_| {
         let one = |workload: &WorkloadRow| rows::workload(workload, |path| time.link(path));
-        workloads
-            .value
-            .with(|list| list.iter().flat_map(|list| &list.workloads).map(one).collect::<Vec<Row>>())
+        workloads.value.with(|list| {
+            list.iter()
+                .flat_map(|list| &list.workloads)
+                .map(one)
+                .collect::<Vec<Row>>()
+        })
     });
     let service_rows = Memo::new(move |_| {
         let one = |service: &ServiceRow| rows::service(service, |path| time.link(path));
-        services
-            .value
-            .with(|list| list.iter().flat_map(|list| &list.services).map(one).collect::<Vec<Row>>())
+        services.value.with(|list| {
+            list.iter()
+                .flat_map(|list| &list.services)
+                .map(one)
+                .collect::<Vec<Row>>()
+        })
     });
     let link = move |path: &str, icon: &'static str, word: &'static str| {
         let path = path.to_owned();

@@ -157,8 +157,8 @@ fn cluster(value: &Value) -> Vec<String> {
         },
         plain,
     );
-    let tls = field(value, "transport_socket").is_some()
-        || !list(value, "transport_socket_matches").is_empty();
+    let tls =
+        field(value, "transport_socket").is_some() || !list(value, "transport_socket_matches").is_empty();
     vec![
         host.to_owned(),
         direction.to_owned(),
@@ -223,17 +223,10 @@ fn routes(value: &Value) -> Vec<Vec<String>> {
 
 fn match_text(value: &Value) -> String {
     let mut words = Vec::new();
-    for (name, sign) in [
-        ("path", "= "),
-        ("prefix", ""),
-        ("path_separated_prefix", ""),
-    ] {
+    for (name, sign) in [("path", "= "), ("prefix", ""), ("path_separated_prefix", "")] {
         let found = text(value, name);
         if !found.is_empty() {
-            words.push(format!(
-                "{sign}{found}{}",
-                if name == "path" { "" } else { "*" }
-            ));
+            words.push(format!("{sign}{found}{}", if name == "path" { "" } else { "*" }));
         }
     }
     if let Some(regex) = field(value, "safe_regex") {
@@ -246,7 +239,11 @@ fn match_text(value: &Value) -> String {
 
 fn target(route: &Value) -> String {
     if let Some(redirect) = field(route, "redirect") {
-        return format!("redirect {}{}", text(redirect, "host_redirect"), text(redirect, "path_redirect"));
+        return format!(
+            "redirect {}{}",
+            text(redirect, "host_redirect"),
+            text(redirect, "path_redirect")
+        );
     }
     if let Some(answer) = field(route, "direct_response") {
         return format!("status {}", text(answer, "status"));
@@ -303,14 +300,26 @@ mod tests {
     #[test]
     fn clusters_of_both_shapes() {
         let cluster = json!({"name": "outbound|9080|v1|reviews.default.svc.cluster.local", "type": "EDS", "lbPolicy": "LEAST_REQUEST", "transport_socket": {}});
-        let row: &[&str] = &["reviews.default.svc.cluster.local", "outbound", "9080", "v1", "EDS", "LEAST_REQUEST", "TLS"];
+        let row: &[&str] = &[
+            "reviews.default.svc.cluster.local",
+            "outbound",
+            "9080",
+            "v1",
+            "EDS",
+            "LEAST_REQUEST",
+            "TLS",
+        ];
         check(Part::Clusters, &json!({"clusters": [cluster]}), &[row]);
         check(
             Part::Clusters,
             &json!({"configs": [{"@type": "…ClustersConfigDump", "dynamic_active_clusters": [{"version_info": "1", "cluster": cluster}]}]}),
             &[row],
         );
-        check(Part::Clusters, &json!({"clusters": [{"name": "xds-grpc"}]}), &[&["xds-grpc", "", "", "", "", "", ""]]);
+        check(
+            Part::Clusters,
+            &json!({"clusters": [{"name": "xds-grpc"}]}),
+            &[&["xds-grpc", "", "", "", "", "", ""]],
+        );
     }
 
     #[test]
@@ -326,7 +335,17 @@ mod tests {
             ],
             "endpoints": [{"clusterName": "a", "endpoints": [{"lbEndpoints": [{"endpoint": {"address": {"socketAddress": {"address": "127.64.2.2", "portValue": 9080}}}}]}]}],
         });
-        check(Part::Listeners, &dump, &[&["inbound", "127.64.1.2:9080", "inbound", "1", "http_connection_manager"]]);
+        check(
+            Part::Listeners,
+            &dump,
+            &[&[
+                "inbound",
+                "127.64.1.2:9080",
+                "inbound",
+                "1",
+                "http_connection_manager",
+            ]],
+        );
         check(
             Part::Routes,
             &dump,
@@ -335,12 +354,20 @@ mod tests {
                 &["9080", "reviews, reviews.default", "= /x", "status 404", ""],
             ],
         );
-        check(Part::Endpoints, &dump, &[&["127.64.2.2:9080", "a", "HEALTHY", "", ""]]);
+        check(
+            Part::Endpoints,
+            &dump,
+            &[&["127.64.2.2:9080", "a", "HEALTHY", "", ""]],
+        );
     }
 
     #[test]
     fn nonsense_gives_nothing() {
-        for dump in [json!(null), json!([]), json!({"clusters": 5, "configs": [1, {"a": "b"}]})] {
+        for dump in [
+            json!(null),
+            json!([]),
+            json!({"clusters": 5, "configs": [1, {"a": "b"}]}),
+        ] {
             for part in Part::ALL {
                 check(part, &dump, &[]);
             }

@@ -139,7 +139,9 @@ fn charts(metrics: Loaded<Metrics>) -> impl IntoView {
     let w = words();
     let value = metrics.value;
     let data = move |draw: fn(&Metrics, f64) -> Data| {
-        Signal::derive(move || value.with(|metrics| metrics.as_ref().map(|metrics| draw(metrics, clock::now()))))
+        Signal::derive(move || {
+            value.with(|metrics| metrics.as_ref().map(|metrics| draw(metrics, clock::now())))
+        })
     };
     let promql = move |name: &'static str| {
         Signal::derive(move || {
@@ -150,16 +152,31 @@ fn charts(metrics: Loaded<Metrics>) -> impl IntoView {
             })
         })
     };
-    let several = Memo::new(move |_| value.with(|metrics| metrics.as_ref().is_some_and(|metrics| metrics.groups.len() > 1)));
+    let several = Memo::new(move |_| {
+        value.with(|metrics| metrics.as_ref().is_some_and(|metrics| metrics.groups.len() > 1))
+    });
     let each_quantile = move || {
-        let quantiles = value.with(|metrics| metrics.as_ref().map(|metrics| metrics.quantiles.clone()).unwrap_or_default());
+        let quantiles = value.with(|metrics| {
+            metrics
+                .as_ref()
+                .map(|metrics| metrics.quantiles.clone())
+                .unwrap_or_default()
+        });
         let chart = |(place, q): (usize, &f64)| {
-            let data = Signal::derive(move || value.with(|metrics| metrics.as_ref().map(|metrics| from_metrics::quantile(metrics, place, clock::now()))));
+            let data = Signal::derive(move || {
+                value.with(|metrics| {
+                    metrics
+                        .as_ref()
+                        .map(|metrics| from_metrics::quantile(metrics, place, clock::now()))
+                })
+            });
             view! { <Chart title=format!("{} {}", w.duration, from_metrics::quantile_name(*q)) data=data promql=promql("duration")/> }
         };
         quantiles.iter().enumerate().map(chart).collect_view()
     };
-    let count = Memo::new(move |_| value.with(|metrics| metrics.as_ref().map_or(0, |metrics| metrics.quantiles.len())));
+    let count = Memo::new(move |_| {
+        value.with(|metrics| metrics.as_ref().map_or(0, |metrics| metrics.quantiles.len()))
+    });
     view! {
         <div class="charts" data-charts="">
             <Chart title=t().rate data=data(from_metrics::rates) promql=promql("requests")/>
@@ -236,7 +253,12 @@ mod tests {
             }],
             ..Metrics::default()
         };
-        let values = |data: &Data| data.lines.first().map(|line| line.values.clone()).unwrap_or_default();
+        let values = |data: &Data| {
+            data.lines
+                .first()
+                .map(|line| line.values.clone())
+                .unwrap_or_default()
+        };
         assert_eq!(values(&client_errors(&metrics, 0.0)).first(), Some(&Some(10.0)));
         assert_eq!(values(&retries(&metrics, 0.0)).first(), Some(&Some(50.0)));
         assert_eq!(values(&retries(&metrics, 1e15)).get(1), Some(&None));

@@ -130,7 +130,10 @@ fn Dump(dump: Loaded<Value>) -> impl IntoView {
             Shown::Table(part) => Some(part.name().to_owned()),
             Shown::Raw => Some("raw".to_owned()),
         };
-        address.write(&[("part", name), ("item", None), ("psort", None), ("pcols", None)], Step::Replace);
+        address.write(
+            &[("part", name), ("item", None), ("psort", None), ("pcols", None)],
+            Step::Replace,
+        );
     };
     let content = move || match shown.get() {
         Shown::Raw => raw(dump).into_any(),
@@ -161,7 +164,10 @@ fn pretty(value: &Value) -> String {
 }
 
 fn raw(dump: Loaded<Value>) -> impl IntoView {
-    let text = move || dump.value.with(|value| value.as_ref().map(pretty).unwrap_or_default());
+    let text = move || {
+        dump.value
+            .with(|value| value.as_ref().map(pretty).unwrap_or_default())
+    };
     view! {
         <div class="raw-room">
             {copy(words().copy_json, Callback::new(move |()| untrack(text)))}

@@ -33,7 +33,8 @@ pub fn TrafficTab(graph: Memo<Option<Graph>>, subject: Memo<Option<Subject>>) ->
         })
     };
     let (incoming, outgoing) = (edges(true), edges(false));
-    let kind = move || subject.with(|subject| subject.as_ref().map_or(Kind::Workload, |subject| subject.kind));
+    let kind =
+        move || subject.with(|subject| subject.as_ref().map_or(Kind::Workload, |subject| subject.kind));
     let peers = move |edges: Memo<(Vec<Edge>, f64)>, incoming: bool| {
         Memo::new(move |_| {
             edges.with(|(edges, seconds)| {
@@ -49,7 +50,11 @@ pub fn TrafficTab(graph: Memo<Option<Graph>>, subject: Memo<Option<Subject>>) ->
     let codes = Memo::new(move |_| incoming.with(|(edges, _)| code_rows(edges, &base(), time)));
     let rules = Memo::new(move |_| incoming.with(|(edges, _)| rule_rows(edges, &base(), time)));
     let quiet = Memo::new(move |_| callers.with(Vec::is_empty) && callees.with(Vec::is_empty));
-    let table = |title: &'static str, name: &'static str, prefix: &'static str, columns: Vec<Column>, rows: Memo<Vec<Row>>| {
+    let table = |title: &'static str,
+                 name: &'static str,
+                 prefix: &'static str,
+                 columns: Vec<Column>,
+                 rows: Memo<Vec<Row>>| {
         view! {
             <section class="table-section" hidden=move || rows.with(Vec::is_empty)>
                 <h2>{title}</h2>
@@ -105,7 +110,10 @@ fn peer(edge: &Edge, seconds: f64, incoming: bool, kind: Kind, time: Time) -> Ro
         .collect();
     let requests = time.link(&format!("/requests?{}", query(&filter_of_edge(kind, edge))));
     Row {
-        id: format!("{}>{}>{}>{}", edge.source, edge.target, edge.service, edge.protocol),
+        id: format!(
+            "{}>{}>{}>{}",
+            edge.source, edge.target, edge.service, edge.protocol
+        ),
         href: path.map(|path| time.link(&path)),
         cells: vec![
             Cell::text(name),

@@ -45,7 +45,11 @@ pub fn MeshPage() -> impl IntoView {
         let words = address.read("q").unwrap_or_default().to_lowercase();
         let state = address.read("state");
         let wanted = |proxy: &&Proxy| {
-            let text = format!("{} {} {} {}", proxy.id, proxy.namespace, proxy.workload, proxy.version).to_lowercase();
+            let text = format!(
+                "{} {} {} {}",
+                proxy.id, proxy.namespace, proxy.workload, proxy.version
+            )
+            .to_lowercase();
             words.split_whitespace().all(|word| text.contains(word))
                 && state.as_ref().is_none_or(|state| *state == proxy.state)
         };
@@ -59,9 +63,7 @@ pub fn MeshPage() -> impl IntoView {
             .value
             .with(|list| list.as_ref().is_some_and(|list| list.proxies.is_empty()))
     });
-    let lost = move || {
-        proxies.failure.with(Option::is_some) && proxies.value.with(Option::is_some)
-    };
+    let lost = move || proxies.failure.with(Option::is_some) && proxies.value.with(Option::is_some);
     view! {
         <h1 class="visually-hidden">{t().mesh}</h1>
         <Show when=lost>
@@ -197,13 +199,10 @@ fn row(proxy: &Proxy) -> Row {
             Cell::soft(proxy.refused.clone().unwrap_or_default())
                 .titled(proxy.refused.clone().unwrap_or_default()),
             Cell::soft(proxy.version.clone()),
-            Cell::mono(proxy.revision.chars().take(12).collect::<String>())
-                .titled(proxy.revision.clone()),
+            Cell::mono(proxy.revision.chars().take(12).collect::<String>()).titled(proxy.revision.clone()),
             ago(&proxy.last_flush),
             ago(&proxy.last_seen),
-            certificate
-                .valued(left)
-                .titled(proxy.certificate_expires.clone()),
+            certificate.valued(left).titled(proxy.certificate_expires.clone()),
             Cell::mono(proxy.id.clone()),
         ],
     }

@@ -46,10 +46,7 @@ pub fn figures(status: &Status, proxies: &ProxyList) -> impl IntoView + use<> {
         .iter()
         .filter_map(|proxy| clock::parse(&proxy.certificate_expires))
         .min_by(f64::total_cmp);
-    let certificate = first.map_or_else(
-        || "–".to_owned(),
-        |at| format::span((at - clock::now()) / 1000.0),
-    );
+    let certificate = first.map_or_else(|| "–".to_owned(), |at| format::span((at - clock::now()) / 1000.0));
     let store = if status.store.is_empty() {
         "–".to_owned()
     } else {

@@ -2,9 +2,9 @@ pub mod graph;
 pub mod grid;
 pub mod help;
 pub mod history;
-pub mod overview;
-pub mod meshes;
 pub mod inventory;
+pub mod meshes;
+pub mod overview;
 pub mod requests;
 pub mod traces;
 
@@ -42,7 +42,6 @@ pub const EN: Catalogue = Catalogue {
     graph_type: "Graph of",
     namespaces: "Namespaces",
     all_namespaces: "All namespaces",
-    window: "Time window",
     last: |span| format!("Last {span}"),
     labels: "Edge labels",
     label_rate: "Rate",
@@ -102,7 +101,6 @@ pub const EN: Catalogue = Catalogue {
     routes: "Routes and matches",
     default_route: "default route",
     over_time: "Requests over time",
-    peak: |rate| format!("peak {rate}"),
     gap: "A proxy died in this window: up to a quarter second of its counts may be missing.",
     no_answer: "no answer",
     edge_label: |from, to| format!("{from} calls {to}"),
@@ -196,7 +194,6 @@ pub const EN: Catalogue = Catalogue {
     search_or_jump: "Search or jump to…",
     help: "Help",
     language: "Language",
-    menu: "Menu",
     copied: "Copied",
     copy: "Copy",
     copy_promql: "Copy as PromQL",
@@ -204,12 +201,11 @@ pub const EN: Catalogue = Catalogue {
     show_all: "Show all",
     loading: "Loading",
     details: "Details",
-    open: "Open",
-    request_id: "Request id",
     sign_in_to_see: "Sign in to see this",
     sign_in_to_see_hint: "Kept requests and traces show what people did; they need a signed-in user, also on this machine.",
     forbidden: "Your rights do not reach this",
 
+    units: ["s", "min", "h", "d"],
     time: "Time",
     earlier: "Earlier",
     later: "Later",
@@ -241,5 +237,4 @@ pub const EN: Catalogue = Catalogue {
     no_data: "No data in this time",
     change_of: |what, change| format!("{what}: {change}"),
     heat_map: "Requests by time and duration",
-    reset: "Reset",
 };

@@ -4,7 +4,6 @@ use super::{en, pick, zh};
 
 /// The words.
 pub struct Words {
-    pub title: &'static str,
     pub keys: &'static str,
     pub everywhere: &'static str,
     pub palette: &'static str,
@@ -25,13 +24,10 @@ pub struct Words {
     pub complete: &'static str,
     pub api: &'static str,
     pub licences: &'static str,
-    pub version: &'static str,
-    pub about: &'static str,
     pub nothing_found: &'static str,
     pub type_to_find: &'static str,
     pub pages: &'static str,
     pub actions: &'static str,
-    pub objects: &'static str,
     pub switch_theme: &'static str,
     pub switch_language: &'static str,
     pub new_object: &'static str,

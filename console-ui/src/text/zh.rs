@@ -2,9 +2,9 @@ pub mod graph;
 pub mod grid;
 pub mod help;
 pub mod history;
-pub mod overview;
-pub mod meshes;
 pub mod inventory;
+pub mod meshes;
+pub mod overview;
 pub mod requests;
 pub mod traces;
 
@@ -42,7 +42,6 @@ pub const ZH: Catalogue = Catalogue {
     graph_type: "图的节点",
     namespaces: "命名空间",
     all_namespaces: "所有命名空间",
-    window: "时间窗口",
     last: |span| format!("最近 {span}"),
     labels: "边上的标签",
     label_rate: "速率",
@@ -102,7 +101,6 @@ pub const ZH: Catalogue = Catalogue {
     routes: "路由与匹配",
     default_route: "默认路由",
     over_time: "请求随时间变化",
-    peak: |rate| format!("峰值 {rate}"),
     gap: "此窗口内有代理异常退出：可能缺少它至多四分之一秒的计数。",
     no_answer: "无应答",
     edge_label: |from, to| format!("{from} 调用 {to}"),
@@ -194,7 +192,6 @@ pub const ZH: Catalogue = Catalogue {
     search_or_jump: "搜索或跳转…",
     help: "帮助",
     language: "语言",
-    menu: "菜单",
     copied: "已复制",
     copy: "复制",
     copy_promql: "复制为 PromQL",
@@ -202,12 +199,11 @@ pub const ZH: Catalogue = Catalogue {
     show_all: "显示全部",
     loading: "加载中",
     details: "详情",
-    open: "打开",
-    request_id: "请求 ID",
     sign_in_to_see: "登录后可查看",
     sign_in_to_see_hint: "保留的请求和追踪反映用户的操作，即使在本机也需要登录。",
     forbidden: "您没有此权限",
 
+    units: ["秒", "分钟", "小时", "天"],
     time: "时间",
     earlier: "更早",
     later: "更晚",
@@ -227,5 +223,4 @@ pub const ZH: Catalogue = Catalogue {
     no_data: "此时段没有数据",
     change_of: |what, change| format!("{what}：{change}"),
     heat_map: "按时间和耗时分布的请求",
-    reset: "重置",
 };

@@ -75,6 +75,7 @@ fn mistakes_are_named() {
     for (text, part) in [
         ("rat > 1", "“rat”"),
         ("healty", "healthy"),
+        ("zzzzzzzz", "see ?"),
         ("rate", "rate > 1"),
         ("rate >", "after rate"),
         ("rate > fast", "“fast”"),
@@ -100,4 +101,5 @@ fn deep_nesting_and_noise_end() {
     assert!(parse(&"(".repeat(200)).is_err());
     assert!(parse(&"not ".repeat(200)).is_err());
     assert!(parse("\u{0}\u{7f}").is_err());
+    assert!(parse(&"(".repeat(100_000)).is_err());
 }

@@ -2,7 +2,6 @@ use crate::text::help::Words;
 
 /// English.
 pub const WORDS: Words = Words {
-    title: "Help",
     keys: "Keys",
     everywhere: "On every page",
     palette: "Find any object, page or action",
@@ -23,13 +22,10 @@ pub const WORDS: Words = Words {
     complete: "Complete",
     api: "The API of this console",
     licences: "Licences of what is built in",
-    version: "Version",
-    about: "About",
     nothing_found: "Nothing found",
     type_to_find: "Type a name, a page or an action",
     pages: "Pages",
     actions: "Actions",
-    objects: "Objects",
     switch_theme: "Change the theme",
     switch_language: "Change the language: English, 简体中文",
     new_object: "Create an object",

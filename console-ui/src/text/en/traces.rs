@@ -30,7 +30,9 @@ pub const WORDS: Words = Words {
     close_all: "Close all",
     rootless: "The root span is not here.",
     rootless_hint: "The caller has no sidecar, or its span has not arrived or was dropped.",
-    orphans: |number| format!("The callers of {number} spans are not here: they may still arrive, or were dropped."),
+    orphans: |number| {
+        format!("The callers of {number} spans are not here: they may still arrive, or were dropped.")
+    },
     skew: |length| format!("Clocks differ by at least {length}"),
     skew_hint: "A span starts before the one that called it, on another machine. Times are shown as recorded.",
     minimap_hint: "Drag to zoom in",

@@ -2,7 +2,6 @@ use crate::text::help::Words;
 
 /// Simplified Chinese.
 pub const WORDS: Words = Words {
-    title: "帮助",
     keys: "快捷键",
     everywhere: "所有页面",
     palette: "查找任意对象、页面或操作",
@@ -23,13 +22,10 @@ pub const WORDS: Words = Words {
     complete: "自动补全",
     api: "此控制台的 API",
     licences: "内含组件的许可证",
-    version: "版本",
-    about: "关于",
     nothing_found: "没有找到",
     type_to_find: "输入名称、页面或操作",
     pages: "页面",
     actions: "操作",
-    objects: "对象",
     switch_theme: "切换主题",
     switch_language: "切换语言：English、简体中文",
     new_object: "新建对象",
