@@ -223,6 +223,7 @@ impl Call {
             },
             trace: self.outcome.trace,
             error: slot.is_error(),
+            tcp: None,
         };
         worker.recorder.record(
             completed,

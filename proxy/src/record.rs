@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mesh_model::edge::SeriesKey;
 use mesh_model::record::{KeptReason, KeptRequest, Span, TraceId};
+use mesh_model::route::RouteOrigin;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc};
 
@@ -178,6 +179,66 @@ pub(crate) struct Completed<'a> {
     pub(crate) trace: Option<TraceContext>,
     /// Whether it failed.
     pub(crate) error: bool,
+    /// What served it, if it was a TCP connection: how long it lasted says nothing about it then.
+    pub(crate) tcp: Option<Connected<'a>>,
+}
+
+/// The TCP proxy that served a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Connected<'a> {
+    /// Its id.
+    pub(crate) id: u32,
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Which configuration decided.
+    pub(crate) origin: Option<&'a RouteOrigin>,
+}
+
+/// A rule whose requests are kept apart from those of others.
+pub(crate) enum Rule<'a> {
+    /// A route; `None` = no rule matched.
+    Http(Option<&'a RouteEntry>),
+    /// A TCP proxy.
+    Tcp(Connected<'a>),
+}
+
+impl Rule<'_> {
+    /// Distinguishes it from every other rule of this process's lifetime; 0 = no rule.
+    fn id(&self) -> u32 {
+        match self {
+            Self::Http(route) => route.map_or(0, |route| route.id),
+            Self::Tcp(tcp) => tcp.id,
+        }
+    }
+
+    fn origin(&self) -> Option<&RouteOrigin> {
+        match self {
+            Self::Http(route) => route.and_then(|route| route.route.origin.as_ref()),
+            Self::Tcp(tcp) => tcp.origin,
+        }
+    }
+
+    /// What it is for people; the same after a configuration change.
+    fn name(&self) -> String {
+        if let Some(origin) = self.origin() {
+            return format!(
+                "{}\n{}\n{}",
+                origin.virtual_service, origin.route, origin.match_name
+            );
+        }
+        match self {
+            Self::Http(None) => String::new(),
+            Self::Http(Some(entry)) => {
+                let route = &entry.route;
+                format!(
+                    "{}\n{}",
+                    route.name,
+                    route.operation.as_deref().unwrap_or_default()
+                )
+            }
+            Self::Tcp(tcp) => format!("tcp\n{}", tcp.name),
+        }
+    }
 }
 
 /// One worker's part; used by its thread only.
@@ -233,17 +294,17 @@ impl Recorder {
             texts,
             trace,
             error,
+            tcp,
         } = completed;
         let state = &mut *self.state.borrow_mut();
         let at = ended.at.saturating_duration_since(self.base);
-        let verdict = state.keeper.judge(
-            ended.route.as_deref(),
-            error,
-            ended.duration,
-            at,
-            &mut random,
-            settings,
-        );
+        let (rule, duration) = match tcp {
+            Some(tcp) => (Rule::Tcp(tcp), Duration::ZERO),
+            None => (Rule::Http(ended.route.as_deref()), ended.duration),
+        };
+        let verdict = state
+            .keeper
+            .judge(&rule, error, duration, at, &mut random, settings);
         let reason = self.reason(verdict);
         let Some(trace) = trace.or_else(|| reason.map(|_| TraceContext::root(&mut random))) else {
             return;
@@ -349,12 +410,13 @@ impl Recorder {
 }
 
 /// Whether a rule's requests are never kept.
-fn is_excluded(route: &RouteEntry, settings: &Settings) -> bool {
-    let Some(origin) = &route.route.origin else {
+fn is_excluded(rule: &Rule<'_>, settings: &Settings) -> bool {
+    let Some(origin) = rule.origin() else {
         return false;
     };
-    settings.excluded.iter().any(|rule| {
-        rule.strip_prefix(origin.virtual_service.as_str())
+    settings.excluded.iter().any(|excluded| {
+        excluded
+            .strip_prefix(origin.virtual_service.as_str())
             .is_some_and(|rest| {
                 rest.is_empty() || rest.strip_prefix('/').is_some_and(|name| name == origin.route)
             })

@@ -1,5 +1,7 @@
 //! Opaque bytes both ways: TCP proxying, CONNECT tunnels, connections after an upgrade.
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,6 +15,7 @@ use mesh_model::cluster::Discovery;
 use mesh_model::edge::{Reporter, RequestProtocol, SeriesKey};
 use mesh_model::flags::ResponseFlags;
 use mesh_model::listener::Direction;
+use mesh_model::record::SpanKind;
 use mesh_model::route::split_port;
 use mesh_model::workload::{UNKNOWN, Workload};
 
@@ -24,11 +27,12 @@ use crate::compile::{ClusterEntry, EndpointEntry, TcpEntry};
 use crate::dial::{self, DialError, Facts};
 use crate::http::Client;
 use crate::metadata::Peer;
+use crate::record::{Completed, Connected, Ended, Texts};
 use crate::refusal::{Refusal, Reset};
 use crate::stats::{Completion, SlotKey};
 use crate::upstream::Upstream;
 use crate::wire::Wire;
-use crate::worker::Connection;
+use crate::worker::{Connection, Worker};
 use crate::{pick, shape};
 
 /// Bytes moved each way.
@@ -100,7 +104,7 @@ async fn copy(
     upstream: &mut Wire,
     timer: Option<&Connection>,
     idle: Option<Duration>,
-    total: &mut Moved,
+    total: &Cell<Moved>,
 ) -> bool {
     let (mut up, mut down) = (Lane::default(), Lane::default());
     let mut moved = 0;
@@ -108,7 +112,10 @@ async fn copy(
         let a = up.poll(cx, client, upstream);
         let b = down.poll(cx, upstream, client);
         // Told at once, for whoever records a connection that is cut.
-        (total.up, total.down) = (up.bytes, down.bytes);
+        total.set(Moved {
+            up: up.bytes,
+            down: down.bytes,
+        });
         if let (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) = (&a, &b) {
             return Poll::Ready(false);
         }
@@ -141,7 +148,10 @@ struct TcpCall<'a> {
     flags: ResponseFlags,
     transport_failure: String,
     attempts: u32,
-    moved: Moved,
+    moved: Cell<Moved>,
+    /// Counted already, while it was open.
+    told: Cell<Moved>,
+    opened: bool,
     /// `CONNECTION_TERMINATION_DETAILS`.
     termination: String,
 }
@@ -165,7 +175,9 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
         flags: ResponseFlags::NONE,
         transport_failure: String::new(),
         attempts: 0,
-        moved: Moved::default(),
+        moved: Cell::default(),
+        told: Cell::default(),
+        opened: false,
         termination: String::new(),
         accepted,
     };
@@ -210,22 +222,25 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
             let idle = entry.config.idle_timeout;
             timer.set_deadline(idle.map(|idle| Instant::now() + idle));
             let limit = entry.config.max_duration.map(|most| call.started + most);
+            let slot = call.slot();
+            let series = call.series(&slot);
+            worker.stats.opened(&slot, Instant::now(), || series.clone());
+            call.opened = true;
             let copied = copy(
                 &mut call.accepted.wire,
                 &mut upstream,
                 Some(&timer),
                 idle,
-                &mut call.moved,
+                &call.moved,
             );
-            match limit {
-                None => {
-                    copied.await;
-                }
-                Some(limit) => {
-                    if tokio::time::timeout_at(limit.into(), copied).await.is_err() {
-                        call.flags = ResponseFlags::DURATION_TIMEOUT;
-                    }
-                }
+            let late = tokio::select! {
+                biased;
+                _ = copied => false,
+                () = until(limit) => true,
+                () = tell_progress(&worker, &slot, &series, (&call.moved, &call.told)) => false,
+            };
+            if late {
+                call.flags = ResponseFlags::DURATION_TIMEOUT;
             }
         }
         Err(error) => {
@@ -237,6 +252,32 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
                 call.transport_failure = reason;
             }
         }
+    }
+}
+
+/// Ends at `limit`, if there is one.
+async fn until(limit: Option<Instant>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(limit.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How often the bytes of an open connection are counted (Istio's reporting interval).
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Counts the bytes of an open connection, for ever.
+async fn tell_progress(
+    worker: &Worker,
+    slot: &SlotKey,
+    series: &SeriesKey,
+    (moved, told): (&Cell<Moved>, &Cell<Moved>),
+) {
+    loop {
+        tokio::time::sleep(PROGRESS).await;
+        let (now, before) = (moved.get(), told.replace(moved.get()));
+        let more = (now.up - before.up, now.down - before.down);
+        worker.stats.moved(slot, Instant::now(), more, || series.clone());
     }
 }
 
@@ -292,14 +333,10 @@ impl TcpCall<'_> {
             origin: self.entry.config.origin.clone().unwrap_or_default(),
         }
     }
-}
 
-impl Drop for TcpCall<'_> {
-    fn drop(&mut self) {
-        let ended = Instant::now();
-        let duration = ended.saturating_duration_since(self.started);
+    fn slot(&self) -> SlotKey {
         let inbound = self.entry.direction == Direction::Inbound;
-        let slot = SlotKey {
+        SlotKey {
             route: if self.entry.config.origin.is_some() {
                 self.entry.id
             } else {
@@ -322,16 +359,93 @@ impl Drop for TcpCall<'_> {
             } else {
                 self.facts.as_ref().is_some_and(|f| f.mutual_tls)
             },
+        }
+    }
+
+    /// Hands the connection over to the recorder.
+    fn keep(&self, slot: &SlotKey, at: Instant, duration: Duration) {
+        let accepted = &self.accepted;
+        let (worker, moved) = (&accepted.worker, self.moved.get());
+        let config = &self.entry.config;
+        let ended = Ended {
+            kind: match self.entry.direction {
+                Direction::Inbound => SpanKind::Server,
+                Direction::Outbound | Direction::Unspecified => SpanKind::Client,
+            },
+            started: self.started,
+            at,
+            duration,
+            route: None,
+            cluster: self.cluster.clone(),
+            endpoint: self.endpoint.clone(),
+            peer: self.peer.clone(),
+            remote: accepted.remote,
+            status: 0,
+            grpc_status: None,
+            flags: self.flags,
+            details: Cow::Owned(if self.termination.is_empty() {
+                self.transport_failure.clone()
+            } else {
+                self.termination.clone()
+            }),
+            protocol: "TCP",
+            https: false,
+            attempts: self.attempts,
+            request_bytes: moved.up,
+            response_bytes: moved.down,
+            max_path_tag: 0,
         };
+        let completed = Completed {
+            ended,
+            texts: Texts {
+                authority: accepted
+                    .hello
+                    .server_name
+                    .as_deref()
+                    .unwrap_or_default()
+                    .as_bytes(),
+                ..Texts::default()
+            },
+            trace: None,
+            error: slot.is_error(),
+            tcp: Some(Connected {
+                id: self.entry.id,
+                name: &config.stat_prefix,
+                origin: config.origin.as_ref(),
+            }),
+        };
+        worker.recorder.record(
+            completed,
+            || worker.random(),
+            |at| worker.wall(at),
+            || self.series(slot),
+            std::iter::empty,
+        );
+    }
+}
+
+impl Drop for TcpCall<'_> {
+    fn drop(&mut self) {
+        let ended = Instant::now();
+        let duration = ended.saturating_duration_since(self.started);
+        let slot = self.slot();
+        let (moved, told) = (self.moved.get(), self.told.get());
+        let stats = &self.accepted.worker.stats;
+        if !self.opened {
+            stats.opened(&slot, ended, || self.series(&slot));
+        }
         let done = Completion {
             slot,
             ended,
             duration,
             attempts: self.attempts,
-            request_bytes: self.moved.up,
-            response_bytes: self.moved.down,
+            request_bytes: moved.up - told.up,
+            response_bytes: moved.down - told.down,
         };
-        self.accepted.worker.stats.record(&done, || self.series(&slot));
+        stats.record(&done, || self.series(&slot));
+        if self.accepted.worker.recorder.is_on() {
+            self.keep(&slot, ended, duration);
+        }
         let line = Line {
             request: None,
             response: None,
@@ -341,8 +455,8 @@ impl Drop for TcpCall<'_> {
             details: "",
             termination: &self.termination,
             transport_failure: &self.transport_failure,
-            received: self.moved.up,
-            sent: self.moved.down,
+            received: moved.up,
+            sent: moved.down,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             service_time_ms: None,
             upstream: self.endpoint.as_ref().map(|e| e.endpoint.address),
@@ -367,10 +481,10 @@ impl Drop for TcpCall<'_> {
 /// After a 101: bytes both ways until the end. `false`: the connection is over.
 pub(crate) async fn tunnel<C: Client>(call: &mut Call, client: &mut C, mut upstream: Upstream) -> bool {
     if let (Some(down), Some(up)) = (client.wire(), upstream.wire()) {
-        let mut moved = Moved::default();
-        copy(down, up, None, None, &mut moved).await;
-        call.outcome.request_bytes = moved.up;
-        call.outcome.response_bytes = moved.down;
+        let moved = Cell::<Moved>::default();
+        copy(down, up, None, None, &moved).await;
+        call.outcome.request_bytes = moved.get().up;
+        call.outcome.response_bytes = moved.get().down;
     }
     false
 }
@@ -415,10 +529,10 @@ pub(crate) async fn connect<C: Client>(
     call.outcome.answered = true;
     if let Some(down) = client.wire() {
         let mut up = Wire::new(stream, Vec::new());
-        let mut moved = Moved::default();
-        copy(down, &mut up, None, None, &mut moved).await;
-        call.outcome.request_bytes = moved.up;
-        call.outcome.response_bytes = moved.down;
+        let moved = Cell::<Moved>::default();
+        copy(down, &mut up, None, None, &moved).await;
+        call.outcome.request_bytes = moved.get().up;
+        call.outcome.response_bytes = moved.get().down;
     }
     Ok(false)
 }

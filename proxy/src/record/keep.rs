@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use mesh_model::record::KeptReason;
 
-use super::{Settings, is_excluded, nanos};
-use crate::compile::RouteEntry;
+use super::{Rule, Settings, is_excluded, nanos};
 use crate::stats::WordHasher;
 
 /// Errors of a route kept in a second.
@@ -221,7 +220,7 @@ impl Keeper {
     /// What becomes of a request that ended `at` (since any fixed moment).
     pub(super) fn judge(
         &mut self,
-        route: Option<&RouteEntry>,
+        rule: &Rule<'_>,
         error: bool,
         duration: Duration,
         at: Duration,
@@ -229,9 +228,9 @@ impl Keeper {
         settings: &Settings,
     ) -> Verdict {
         let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        let id = route.map_or(0, |route| route.id);
+        let id = rule.id();
         if !self.by_id.contains_key(&id) {
-            self.learn(id, route, at_ms, settings);
+            self.learn(id, rule, at_ms, settings);
         }
         let Some(state) = self.by_id.get(&id) else {
             return Verdict::Pass;
@@ -246,16 +245,15 @@ impl Keeper {
         )
     }
 
-    fn learn(&mut self, id: u32, route: Option<&RouteEntry>, at_ms: u64, settings: &Settings) {
+    fn learn(&mut self, id: u32, rule: &Rule<'_>, at_ms: u64, settings: &Settings) {
         if self.by_name.len() >= ROUTES || self.by_id.len() >= ROUTES {
             self.by_id.clear();
             self.by_name.clear();
         }
-        let name = route.map(name_of).unwrap_or_default();
-        let excluded = route.is_some_and(|route| is_excluded(route, settings));
+        let excluded = is_excluded(rule, settings);
         let state = self
             .by_name
-            .entry(name)
+            .entry(rule.name())
             .or_insert_with(|| Rc::new(RefCell::new(RouteState::new(excluded, at_ms))));
         state.borrow_mut().excluded = excluded;
         self.by_id.insert(id, Rc::clone(state));
@@ -267,21 +265,6 @@ impl Keeper {
         // Names that no connection of the last configuration used go as well, at the next but one.
         self.by_name
             .retain(|_, state| Rc::strong_count(state) > 1 || state.borrow().total > 0);
-    }
-}
-
-fn name_of(entry: &RouteEntry) -> String {
-    let route = &entry.route;
-    match &route.origin {
-        Some(origin) => format!(
-            "{}\n{}\n{}",
-            origin.virtual_service, origin.route, origin.match_name
-        ),
-        None => format!(
-            "{}\n{}",
-            route.name,
-            route.operation.as_deref().unwrap_or_default()
-        ),
     }
 }
 

@@ -47,6 +47,7 @@ fn finish(recorder: &Recorder, trace: Option<TraceContext>, error: bool) {
         },
         trace,
         error,
+        tcp: None,
     };
     let headers: [(&[u8], &[u8]); 2] = [(b"authorization", b"Bearer secret"), (b"accept", b"*/*")];
     recorder.record(
@@ -222,7 +223,7 @@ fn rules_can_be_excluded() {
         ("default/shop", "logins", false),
         ("default/shop", "", false),
     ] {
-        let got = is_excluded(&entry(virtual_service, route), &settings);
+        let got = is_excluded(&Rule::Http(Some(&entry(virtual_service, route))), &settings);
         assert_eq!(got, wanted, "{virtual_service} {route}");
     }
 }

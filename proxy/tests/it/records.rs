@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use mesh_model::listener::Tracing;
+use mesh_model::listener::{ConnectionService, Direction, RouteSource, TcpProxy, Tracing};
 use mesh_model::record::{KeptReason, KeptRequest, Span, SpanKind, TraceId};
 use sightline_proxy::record::{Record, Settings};
 use sightline_proxy::runtime::NodeKind;
+use sightline_proxy::secure::NoTls;
 
 use crate::harness::*;
 
@@ -14,7 +15,7 @@ type Queue = tokio::sync::mpsc::Receiver<Record>;
 fn traced(upstream: &Recorder, sampling_percent: f64) -> Proxy {
     let mut rule = route("to-app", prefix("/"), forward(to("app")));
     rule.operation = Some("app.default.svc.cluster.local:80/*".into());
-    let source = mesh_model::listener::RouteSource::Inline(std::sync::Arc::new(table(vec![rule])));
+    let source = RouteSource::Inline(std::sync::Arc::new(table(vec![rule])));
     let mut connection = http(source);
     connection.tracing = Some(Tracing {
         sampling_percent,
@@ -163,4 +164,55 @@ async fn the_end_hands_over_everything() {
         spans += usize::from(matches!(record, Record::Span(_)));
     }
     assert_eq!(spans, 5);
+}
+
+fn tcp(upstream: std::net::SocketAddr) -> Proxy {
+    let address = free_address();
+    let runtime = start(NodeKind::Sidecar, "client-v1", std::sync::Arc::new(NoTls));
+    let mut listener = listener(
+        address,
+        Direction::Outbound,
+        http(RouteSource::Named("none".into())),
+    );
+    for chain in &mut listener.chains {
+        chain.service = ConnectionService::Tcp(TcpProxy {
+            stat_prefix: "db".into(),
+            clusters: vec![("db".into(), 1)],
+            idle_timeout: None,
+            max_duration: None,
+            hash_source_ip: false,
+            access_logs: Vec::new(),
+            origin: None,
+            policies: mesh_model::authorization::Policies::default(),
+        });
+    }
+    let clusters = vec![cluster("db", vec![endpoint(upstream, "db-v1")])];
+    runtime
+        .apply(std::sync::Arc::new(snapshot(vec![listener], clusters)))
+        .unwrap();
+    Proxy { runtime, address }
+}
+
+#[test]
+fn a_connection_is_counted_when_it_opens_and_kept_when_it_fails() {
+    let nobody = free_address();
+    let proxy = tcp(nobody);
+    let mut queue = proxy.runtime.records().open(Settings::default()).unwrap();
+    proxy.exchange(b"hello");
+    let (spans, requests) = gathered(&mut queue, "a failed connection", |spans, requests| {
+        !spans.is_empty() && !requests.is_empty()
+    });
+    let request = &requests[0];
+    assert_eq!(
+        (request.reason, request.http_version.as_str()),
+        (KeptReason::Error, "TCP")
+    );
+    assert_eq!((spans[0].name.as_str(), spans[0].error), ("tcp db", true));
+    assert_eq!(request.upstream_host, nobody.to_string());
+    eventually("one connection opened and one closed", || {
+        let totals = proxy.runtime.registry().cumulative();
+        let opened: u64 = totals.iter().map(|(_, t)| t.opened).sum();
+        let closed: u64 = totals.iter().map(|(_, t)| t.requests).sum();
+        (opened, closed) == (1, 1)
+    });
 }
