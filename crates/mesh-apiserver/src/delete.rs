@@ -10,7 +10,7 @@ use crate::registry::{Core, Resource};
 use crate::reply::{Body, respond};
 use crate::status::{Cause, Refusal, deleted};
 use crate::store::{Key, Transaction};
-use crate::{decode, kind};
+use crate::{decode, dependents, kind};
 
 /// The options of a delete: from the body, then from the query.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ struct DeleteOptions {
     resource_version: Option<String>,
     grace_period: Option<i64>,
     propagation: Option<String>,
+    orphan: Option<bool>,
     dry_run: bool,
 }
 
@@ -39,6 +40,7 @@ impl DeleteOptions {
                 .get("gracePeriodSeconds")
                 .and_then(Value::as_i64)
                 .or(options.grace_period);
+            options.orphan = body.get("orphanDependents").and_then(Value::as_bool);
             options.propagation = text("/propagationPolicy").or(options.propagation);
             let dry = body.get("dryRun").and_then(Value::as_array);
             for value in dry.into_iter().flatten() {
@@ -124,8 +126,6 @@ async fn delete_one(
         return Err(Refusal::precondition(resource, &key.name, &why));
     }
     kind::check_delete(&object, resource)?;
-    // Nobody here collects dependents, so the propagation policy changes nothing: an object's own finalizers
-    // alone decide.
     let grace = kind::grace_period(&object, resource, options.grace_period);
     if has_finalizers(&object) || grace > 0 {
         if !is_deleting(&object) {
@@ -140,6 +140,9 @@ async fn delete_one(
         mark_deleting(&mut object, resource, 0);
     }
     let object = tx.remove(key, object).await?;
+    // Dependents go in the same transaction, so before and after the owner are the same to a client.
+    let fate = dependents::fate(options.propagation.as_deref(), options.orphan);
+    dependents::settle(tx, &object, fate).await?;
     Ok((object, true))
 }
 

@@ -16,6 +16,7 @@ mod authorize;
 mod bootstrap;
 mod decode;
 mod delete;
+mod dependents;
 mod discovery;
 mod fields;
 mod folder;

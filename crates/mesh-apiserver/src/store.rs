@@ -6,7 +6,7 @@
 mod transaction;
 mod writes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -86,6 +86,8 @@ pub(crate) struct Store {
     floor: AtomicI64,
     changes: broadcast::Sender<Arc<Change>>,
     last: parking_lot::Mutex<HashMap<Arc<str>, i64>>,
+    /// The uids that objects name as owners.
+    owners: parking_lot::Mutex<HashSet<String>>,
 }
 
 impl Store {
@@ -109,6 +111,11 @@ impl Store {
             .fetch_one(&mut writer)
             .await?
             .try_get(0)?;
+        let owned = sqlx::query(OWNED).fetch_all(&mut writer).await?;
+        let mut owners_of_all = HashSet::new();
+        for row in &owned {
+            owners_of_all.extend(owners(&body(row)?).map(str::to_owned));
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(10))
@@ -121,6 +128,7 @@ impl Store {
             floor: AtomicI64::new(floor),
             changes: broadcast::channel(BROADCAST).0,
             last: parking_lot::Mutex::default(),
+            owners: parking_lot::Mutex::new(owners_of_all),
         })
     }
 
@@ -275,6 +283,11 @@ impl Store {
     }
 }
 
+const OWNED: &str = "SELECT body FROM revision
+ WHERE current = 1 AND deleted = 0 AND instr(body, '\"ownerReferences\"') > 0";
+const DEPENDENTS: &str = "SELECT resource, namespace, name, body FROM revision
+ WHERE current = 1 AND deleted = 0 AND instr(body, '\"ownerReferences\"') > 0 AND instr(body, ?1) > 0
+ ORDER BY resource, namespace, name";
 const GET: &str = "SELECT body FROM revision
  WHERE resource = ?1 AND namespace = ?2 AND name = ?3 AND current = 1 AND deleted = 0";
 const LIST_CURRENT: &str = "SELECT namespace, name, body FROM revision
@@ -371,6 +384,16 @@ impl Snapshot<'_> {
         }
         Ok(asked < self.revision)
     }
+}
+
+/// The uids of an object's owners.
+fn owners(object: &Value) -> impl Iterator<Item = &str> {
+    let list = object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .filter_map(|reference| reference.get("uid").and_then(Value::as_str))
 }
 
 fn body(row: &SqliteRow) -> Result<Value, StoreError> {

@@ -3,6 +3,7 @@
 use http::Response;
 use serde_json::{Value, json};
 
+use crate::dependents::Fate;
 use crate::handle::Call;
 use crate::managed::Managed;
 use crate::object::{
@@ -15,7 +16,7 @@ use crate::reply::{Body, versioned, warn};
 use crate::request::FieldValidation;
 use crate::status::{Cause, Refusal};
 use crate::store::{Key, Transaction};
-use crate::{admission, apply, decode, fields, kind, managed, types};
+use crate::{admission, apply, decode, dependents, fields, kind, managed, types};
 
 /// The object of a body in stored form, with the warnings that its reading gave.
 pub(crate) struct Taken {
@@ -311,7 +312,9 @@ pub(crate) async fn store_update(
         return Ok(new);
     }
     let stored = if is_deleting(&new) && !has_finalizers(&new) {
-        tx.remove(key, new).await?
+        let gone = tx.remove(key, new).await?;
+        dependents::settle(&mut tx, &gone, Fate::Deleted).await?;
+        gone
     } else {
         tx.put(key, new).await?
     };

@@ -1,10 +1,12 @@
 //! Namespaces: the label of their name, the account they come with, and their end.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{edit, list, or_set};
 use crate::object::{edit_metadata, has_finalizers, is_deleting, meta, now};
-use crate::registry::{self, Core, of};
+use crate::registry::{self, Core, Resource, of};
 use crate::status::Refusal;
 use crate::store::{Key, Transaction};
 
@@ -68,13 +70,17 @@ pub(super) async fn furnish(tx: &mut Transaction<'_>, namespace: &Value) -> Resu
     Ok(())
 }
 
+/// The resources that live in namespaces, each store once.
+fn contents() -> impl Iterator<Item = &'static Resource> {
+    registry::all()
+        .iter()
+        .filter(|r| r.namespaced && !r.virtual_only && r.core() != Some(Core::EventsEvent))
+}
+
 /// Deletes the content of a namespace that is going, then, if nothing held on, the namespace.
 pub(super) async fn empty(tx: &mut Transaction<'_>, namespace: &Value) -> Result<bool, Refusal> {
     let name = meta(namespace, "name").to_owned();
-    for resource in registry::all()
-        .iter()
-        .filter(|r| r.namespaced && !r.virtual_only && r.core() != Some(Core::EventsEvent))
-    {
+    for resource in contents() {
         for mut object in tx.list(resource.storage, Some(&name)).await? {
             let key = Key {
                 resource: resource.storage,
@@ -107,10 +113,14 @@ pub(super) async fn finish(tx: &mut Transaction<'_>, name: &str) -> Result<bool,
     if !is_deleting(&namespace) {
         return Ok(false);
     }
-    for resource in registry::all().iter().filter(|r| r.namespaced && !r.virtual_only) {
-        if !tx.list(resource.storage, Some(name)).await?.is_empty() {
-            return Ok(false);
+    let remaining = Remaining::count(tx, name).await?;
+    if !remaining.resources.is_empty() {
+        let before = namespace.get("status").cloned();
+        remaining.tell(&mut namespace);
+        if namespace.get("status") != before.as_ref() {
+            tx.put(&key, namespace).await?;
         }
+        return Ok(false);
     }
     edit(&mut namespace, "spec", |spec| {
         let others: Vec<Value> = spec
@@ -132,4 +142,75 @@ pub(super) async fn finish(tx: &mut Transaction<'_>, name: &str) -> Result<bool,
     }
     tx.remove(&key, namespace).await?;
     Ok(true)
+}
+
+/// What a namespace that is going still has.
+#[derive(Default)]
+struct Remaining {
+    resources: BTreeMap<String, usize>,
+    finalizers: BTreeMap<String, usize>,
+}
+
+impl Remaining {
+    async fn count(tx: &mut Transaction<'_>, name: &str) -> Result<Self, Refusal> {
+        let mut out = Self::default();
+        for resource in contents() {
+            for object in tx.list(resource.storage, Some(name)).await? {
+                *out.resources.entry(resource.qualified()).or_default() += 1;
+                for finalizer in list(&object, "/metadata/finalizers")
+                    .iter()
+                    .filter_map(Value::as_str)
+                {
+                    *out.finalizers.entry(finalizer.to_owned()).or_default() += 1;
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Writes the conditions that say why the namespace is still there.
+    fn tell(&self, namespace: &mut Value) {
+        let each = |counts: &BTreeMap<String, usize>, word: &str| {
+            let all = counts
+                .iter()
+                .map(|(name, count)| format!("{name} {word} {count} resource instances"));
+            all.collect::<Vec<_>>().join(", ")
+        };
+        let mut conditions = vec![(
+            "NamespaceContentRemaining",
+            "SomeResourcesRemain",
+            format!("Some resources are remaining: {}", each(&self.resources, "has")),
+        )];
+        if !self.finalizers.is_empty() {
+            conditions.push((
+                "NamespaceFinalizersRemaining",
+                "SomeFinalizersRemain",
+                format!(
+                    "Some content in the namespace has finalizers remaining: {}",
+                    each(&self.finalizers, "in")
+                ),
+            ));
+        }
+        let before = list(namespace, "/status/conditions").to_vec();
+        let conditions: Vec<Value> = conditions
+            .into_iter()
+            .map(|(kind, reason, message)| {
+                let known = before
+                    .iter()
+                    .find(|c| c["type"] == kind && c["message"] == message.as_str());
+                known.cloned().unwrap_or_else(|| {
+                    json!({
+                        "type": kind,
+                        "status": "True",
+                        "lastTransitionTime": now(),
+                        "reason": reason,
+                        "message": message,
+                    })
+                })
+            })
+            .collect();
+        edit(namespace, "status", |status| {
+            status.insert("conditions".into(), conditions.into());
+        });
+    }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
+use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::MutexGuard;
 
-use super::{Author, Change, GET, Key, LIST_CURRENT, Store, StoreError, body, writes};
+use super::{Author, Change, DEPENDENTS, GET, Key, LIST_CURRENT, Store, StoreError, body, writes};
 
 /// An open write transaction: reads see its own writes; dropping it undoes them.
 pub(crate) struct Transaction<'a> {
@@ -50,6 +51,36 @@ impl Transaction<'_> {
         rows.iter().map(body).collect()
     }
 
+    /// Whether any object named this uid as its owner; a few that no longer do may be among them.
+    pub(crate) fn owns(&self, uid: &str) -> bool {
+        self.store.owners.lock().contains(uid)
+    }
+
+    /// The objects that name a uid as an owner.
+    pub(crate) async fn dependents(&mut self, uid: &str) -> Result<Vec<(Key, Value)>, StoreError> {
+        let rows = sqlx::query(DEPENDENTS)
+            .bind(uid)
+            .fetch_all(&mut *self.writer)
+            .await?;
+        let mut found = Vec::new();
+        for row in rows {
+            let resource: String = row.try_get("resource")?;
+            let object = body(&row)?;
+            let Some(resource) = crate::dependents::storage(&resource) else {
+                continue;
+            };
+            if super::owners(&object).any(|owner| owner == uid) {
+                let key = Key {
+                    resource: resource.storage,
+                    namespace: row.try_get("namespace")?,
+                    name: row.try_get("name")?,
+                };
+                found.push((key, object));
+            }
+        }
+        Ok(found)
+    }
+
     /// Writes an object's new state and returns it with its resourceVersion.
     pub(crate) async fn put(&mut self, key: &Key, object: Value) -> Result<Value, StoreError> {
         self.write(key, object, false).await
@@ -87,6 +118,10 @@ impl Transaction<'_> {
         .await?;
         if let Some(author) = &self.author {
             writes::record(&mut self.writer, author, key, &object, (revision, deleted)).await?;
+        }
+        if !deleted {
+            let owners = super::owners(&object).map(str::to_owned);
+            self.store.owners.lock().extend(owners);
         }
         self.next += 1;
         self.changes.push(Change {

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 
 use mesh_apiserver::{Config, Server};
 
-struct Kubectl {
-    program: PathBuf,
-    kubeconfig: PathBuf,
-    home: PathBuf,
+/// The program with its configuration.
+pub(crate) struct Kubectl {
+    pub(crate) program: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) home: PathBuf,
 }
 
 /// kubectl from the PATH, else the one that `cargo xtask cluster` builds.
@@ -34,7 +35,7 @@ fn program() -> PathBuf {
 }
 
 impl Kubectl {
-    fn command(&self, arguments: &str) -> Command {
+    pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(arguments.split_whitespace())
@@ -45,7 +46,7 @@ impl Kubectl {
     }
 
     /// Standard output of a call that must succeed.
-    fn ok(&self, arguments: &str) -> String {
+    pub(crate) fn ok(&self, arguments: &str) -> String {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(
@@ -57,13 +58,13 @@ impl Kubectl {
     }
 
     /// Standard error of a call that must fail.
-    fn fails(&self, arguments: &str) -> String {
+    pub(crate) fn fails(&self, arguments: &str) -> String {
         let output = self.command(arguments).output().unwrap();
         assert!(!output.status.success(), "kubectl {arguments} should fail");
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    fn with_input(&self, arguments: &str, input: &str) -> (bool, String) {
+    pub(crate) fn with_input(&self, arguments: &str, input: &str) -> (bool, String) {
         let mut child = self
             .command(arguments)
             .stdin(Stdio::piped())
@@ -81,7 +82,7 @@ impl Kubectl {
     }
 }
 
-async fn start() -> (tempfile::TempDir, Server, Kubectl) {
+pub(crate) async fn start() -> (tempfile::TempDir, Server, Kubectl) {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(Config::new(
         "127.0.0.1:0".parse().unwrap(),

@@ -7,5 +7,7 @@ mod client;
 mod conformance;
 mod folder;
 mod kubectl;
+mod kubectl_apply;
+mod kubectl_life;
 mod load;
 mod real;
