@@ -17,7 +17,7 @@ use crate::compile::{ClusterEntry, EndpointEntry, RouteEntry};
 use crate::dial::Facts;
 use crate::http::Context;
 use crate::metadata::Peer;
-use crate::record::{Completed, Ended, Texts};
+use crate::record::{Completed, Ended, Rule, Texts};
 use crate::stats::{Completion, SlotKey};
 use crate::trace::TraceContext;
 use crate::worker::Heads;
@@ -172,10 +172,30 @@ impl Call {
     }
 
     /// Hands the request over to the recorder.
-    fn keep(&mut self, slot: &SlotKey, at: Instant, duration: Duration) {
-        let context = Rc::clone(&self.context);
-        let worker = &context.worker;
-        let ended = Ended {
+    fn keep(&self, slot: &SlotKey, at: Instant, duration: Duration) {
+        let worker = &self.context.worker;
+        let route = self.outcome.route.as_deref();
+        let completed = Completed {
+            rule: Rule::Http(route),
+            at,
+            duration,
+            trace: self.outcome.trace,
+            error: slot.is_error(),
+        };
+        worker.recorder.record(
+            &completed,
+            || (self.ended(at, duration), self.texts()),
+            || worker.random(),
+            |at| worker.wall(at),
+            || self.series(slot),
+            || self.heads.request.fields.iter(),
+        );
+    }
+
+    fn ended(&self, at: Instant, duration: Duration) -> Ended {
+        let (context, outcome) = (&self.context, &self.outcome);
+        let tracing = context.http.config.tracing.as_ref();
+        Ended {
             kind: match context.direction() {
                 Direction::Inbound => SpanKind::Server,
                 Direction::Outbound | Direction::Unspecified => SpanKind::Client,
@@ -183,55 +203,41 @@ impl Call {
             started: self.started,
             at,
             duration,
-            route: self.outcome.route.clone(),
-            cluster: self.outcome.cluster.clone(),
-            endpoint: self.outcome.endpoint.clone(),
-            peer: self.outcome.peer.clone(),
+            route: outcome.route.clone(),
+            cluster: outcome.cluster.clone(),
+            endpoint: outcome.endpoint.clone(),
+            peer: outcome.peer.clone(),
             remote: context.downstream.remote,
-            status: self.outcome.status,
-            grpc_status: self.outcome.grpc_status,
-            flags: self.outcome.flags,
-            details: std::mem::take(&mut self.outcome.details),
+            status: outcome.status,
+            grpc_status: outcome.grpc_status,
+            flags: outcome.flags,
+            details: outcome.details.clone(),
             protocol: self.heads.request.version.as_str(),
             https: self.heads.request.https,
-            attempts: self.outcome.attempts,
-            request_bytes: self.outcome.request_bytes,
-            response_bytes: self.outcome.response_bytes,
-            max_path_tag: context
-                .http
-                .config
-                .tracing
-                .as_ref()
-                .map_or(MAX_PATH_TAG, |tracing| {
-                    usize::try_from(tracing.max_path_tag).unwrap_or(MAX_PATH_TAG)
-                }),
-        };
+            attempts: outcome.attempts,
+            request_bytes: outcome.request_bytes,
+            response_bytes: outcome.response_bytes,
+            max_path_tag: tracing.map_or(MAX_PATH_TAG, |tracing| {
+                usize::try_from(tracing.max_path_tag).unwrap_or(MAX_PATH_TAG)
+            }),
+        }
+    }
+
+    /// Texts of the request as the client sent it.
+    fn texts(&self) -> Texts<'_> {
         let request = &self.heads.request;
         let [original, agent, id] =
             request
                 .fields
                 .find([Id::EnvoyOriginalPath, Id::UserAgent, Id::RequestId]);
-        let completed = Completed {
-            ended,
-            texts: Texts {
-                method: request.method_bytes(),
-                authority: request.authority_bytes(),
-                path: original.unwrap_or_else(|| request.target_bytes()),
-                user_agent: agent.unwrap_or_default(),
-                request_id: id.unwrap_or_default(),
-                operation: self.heads.response.fields.bytes(self.outcome.operation),
-            },
-            trace: self.outcome.trace,
-            error: slot.is_error(),
-            tcp: None,
-        };
-        worker.recorder.record(
-            completed,
-            || worker.random(),
-            |at| worker.wall(at),
-            || self.series(slot),
-            || request.fields.iter(),
-        );
+        Texts {
+            method: request.method_bytes(),
+            authority: request.authority_bytes(),
+            path: original.unwrap_or_else(|| request.target_bytes()),
+            user_agent: agent.unwrap_or_default(),
+            request_id: id.unwrap_or_default(),
+            operation: self.heads.response.fields.bytes(self.outcome.operation),
+        }
     }
 
     /// The labels of a slot; runs at its first sight only.

@@ -171,16 +171,16 @@ impl Records {
 
 /// A completed request or connection, as the recorder looks at it.
 pub(crate) struct Completed<'a> {
-    /// How it ended and what it was.
-    pub(crate) ended: Ended,
-    /// Its texts as sent; they are redacted before they leave.
-    pub(crate) texts: Texts<'a>,
+    /// What served it.
+    pub(crate) rule: Rule<'a>,
+    /// When it ended.
+    pub(crate) at: Instant,
+    /// How long it took.
+    pub(crate) duration: Duration,
     /// Where it stands in its trace; `None` without tracing.
     pub(crate) trace: Option<TraceContext>,
     /// Whether it failed.
     pub(crate) error: bool,
-    /// What served it, if it was a TCP connection: how long it lasted says nothing about it then.
-    pub(crate) tcp: Option<Connected<'a>>,
 }
 
 /// The TCP proxy that served a connection.
@@ -275,10 +275,12 @@ impl Recorder {
         self.records.is_on()
     }
 
-    /// Records one completion. `series` and `headers` run only if it is kept; `wall` gives the clock of a moment.
-    pub(crate) fn record<'h, H>(
+    /// Records one completion. `told` (how it ended, and its texts as sent, which are redacted before they leave) runs
+    /// only if it is traced or kept, `series` and `headers` only if it is kept; `wall` gives the clock of a moment.
+    pub(crate) fn record<'h, 't, H>(
         &self,
-        completed: Completed<'_>,
+        completed: &Completed<'_>,
+        told: impl FnOnce() -> (Ended, Texts<'t>),
         mut random: impl FnMut() -> u64,
         wall: impl Fn(Instant) -> SystemTime,
         series: impl FnOnce() -> SeriesKey,
@@ -289,27 +291,23 @@ impl Recorder {
         let Some(settings) = self.records.0.settings.get() else {
             return;
         };
-        let Completed {
-            ended,
-            texts,
-            trace,
-            error,
-            tcp,
-        } = completed;
+        let (trace, error) = (completed.trace, completed.error);
         let state = &mut *self.state.borrow_mut();
-        let at = ended.at.saturating_duration_since(self.base);
-        let (rule, duration) = match tcp {
-            Some(tcp) => (Rule::Tcp(tcp), Duration::ZERO),
-            None => (Rule::Http(ended.route.as_deref()), ended.duration),
+        let at = completed.at.saturating_duration_since(self.base);
+        // How long a TCP connection lasted says nothing about it.
+        let duration = match completed.rule {
+            Rule::Tcp(_) => Duration::ZERO,
+            Rule::Http(_) => completed.duration,
         };
         let verdict = state
             .keeper
-            .judge(&rule, error, duration, at, &mut random, settings);
+            .judge(&completed.rule, error, duration, at, &mut random, settings);
         let reason = self.reason(verdict);
         let Some(trace) = trace.or_else(|| reason.map(|_| TraceContext::root(&mut random))) else {
             return;
         };
         let wanted = reason.is_some() || trace.sampled || state.asked.contains(trace.trace_id);
+        let (ended, texts) = told();
         let evicted = state.ring.push(ended, &texts, trace, error, wanted);
         if evicted > 0 {
             self.records

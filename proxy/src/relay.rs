@@ -27,7 +27,7 @@ use crate::compile::{ClusterEntry, EndpointEntry, TcpEntry};
 use crate::dial::{self, DialError, Facts};
 use crate::http::Client;
 use crate::metadata::Peer;
-use crate::record::{Completed, Connected, Ended, Texts};
+use crate::record::{Completed, Connected, Ended, Rule, Texts};
 use crate::refusal::{Refusal, Reset};
 use crate::stats::{Completion, SlotKey};
 use crate::upstream::Upstream;
@@ -364,10 +364,46 @@ impl TcpCall<'_> {
 
     /// Hands the connection over to the recorder.
     fn keep(&self, slot: &SlotKey, at: Instant, duration: Duration) {
-        let accepted = &self.accepted;
-        let (worker, moved) = (&accepted.worker, self.moved.get());
-        let config = &self.entry.config;
-        let ended = Ended {
+        let (accepted, config) = (&self.accepted, &self.entry.config);
+        let worker = &accepted.worker;
+        let completed = Completed {
+            rule: Rule::Tcp(Connected {
+                id: self.entry.id,
+                name: &config.stat_prefix,
+                origin: config.origin.as_ref(),
+            }),
+            at,
+            duration,
+            trace: None,
+            error: slot.is_error(),
+        };
+        let texts = Texts {
+            authority: accepted
+                .hello
+                .server_name
+                .as_deref()
+                .unwrap_or_default()
+                .as_bytes(),
+            ..Texts::default()
+        };
+        worker.recorder.record(
+            &completed,
+            || (self.ended(at, duration), texts),
+            || worker.random(),
+            |at| worker.wall(at),
+            || self.series(slot),
+            std::iter::empty,
+        );
+    }
+
+    fn ended(&self, at: Instant, duration: Duration) -> Ended {
+        let why = if self.termination.is_empty() {
+            &self.transport_failure
+        } else {
+            &self.termination
+        };
+        let moved = self.moved.get();
+        Ended {
             kind: match self.entry.direction {
                 Direction::Inbound => SpanKind::Server,
                 Direction::Outbound | Direction::Unspecified => SpanKind::Client,
@@ -379,48 +415,18 @@ impl TcpCall<'_> {
             cluster: self.cluster.clone(),
             endpoint: self.endpoint.clone(),
             peer: self.peer.clone(),
-            remote: accepted.remote,
+            remote: self.accepted.remote,
             status: 0,
             grpc_status: None,
             flags: self.flags,
-            details: Cow::Owned(if self.termination.is_empty() {
-                self.transport_failure.clone()
-            } else {
-                self.termination.clone()
-            }),
+            details: Cow::Owned(why.clone()),
             protocol: "TCP",
             https: false,
             attempts: self.attempts,
             request_bytes: moved.up,
             response_bytes: moved.down,
             max_path_tag: 0,
-        };
-        let completed = Completed {
-            ended,
-            texts: Texts {
-                authority: accepted
-                    .hello
-                    .server_name
-                    .as_deref()
-                    .unwrap_or_default()
-                    .as_bytes(),
-                ..Texts::default()
-            },
-            trace: None,
-            error: slot.is_error(),
-            tcp: Some(Connected {
-                id: self.entry.id,
-                name: &config.stat_prefix,
-                origin: config.origin.as_ref(),
-            }),
-        };
-        worker.recorder.record(
-            completed,
-            || worker.random(),
-            |at| worker.wall(at),
-            || self.series(slot),
-            std::iter::empty,
-        );
+        }
     }
 }
 

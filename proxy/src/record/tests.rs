@@ -37,21 +37,24 @@ fn key() -> SeriesKey {
 }
 
 fn finish(recorder: &Recorder, trace: Option<TraceContext>, error: bool) {
+    let now = Instant::now();
     let completed = Completed {
-        ended: ended(Instant::now()),
-        texts: Texts {
-            method: b"GET",
-            authority: b"user:secret@shop.example.com",
-            path: b"/a?token=secret",
-            ..Texts::default()
-        },
+        rule: Rule::Http(None),
+        at: now,
+        duration: Duration::from_millis(1),
         trace,
         error,
-        tcp: None,
+    };
+    let texts = Texts {
+        method: b"GET",
+        authority: b"user:secret@shop.example.com",
+        path: b"/a?token=secret",
+        ..Texts::default()
     };
     let headers: [(&[u8], &[u8]); 2] = [(b"authorization", b"Bearer secret"), (b"accept", b"*/*")];
     recorder.record(
-        completed,
+        &completed,
+        || (ended(now), texts),
         || 0xabcd,
         |_| SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         key,

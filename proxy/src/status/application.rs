@@ -56,9 +56,13 @@ impl Target {
 
     /// The application's metrics now.
     pub async fn scrape(&self) -> Result<String, String> {
-        tokio::time::timeout(DEADLINE, self.fetch())
+        self.scrape_within(DEADLINE).await
+    }
+
+    async fn scrape_within(&self, deadline: Duration) -> Result<String, String> {
+        tokio::time::timeout(deadline, self.fetch())
             .await
-            .map_err(|_| format!("no answer within {} s", DEADLINE.as_secs()))?
+            .map_err(|_| format!("no answer within {deadline:?}"))?
     }
 
     async fn fetch(&self) -> Result<String, String> {
@@ -149,6 +153,48 @@ mod tests {
         );
         check(&[on, ("prometheus.io/port", "http")], None, None);
         assert_eq!(Target::of(None), None);
+    }
+
+    /// Serves one answer and says where.
+    async fn application(answer: &'static str) -> Target {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1024];
+            let n = stream.read(&mut asked).await.unwrap();
+            assert!(asked[..n].starts_with(b"GET /metrics HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if answer.is_empty() {
+                // Never answers: the caller's patience must end.
+                std::future::pending::<()>().await;
+            }
+        });
+        Target {
+            address,
+            path: "/metrics".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_application_is_scraped() {
+        let good = application("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\na 1\n").await;
+        assert_eq!(good.scrape().await.unwrap(), "a 1\n");
+        let bad = application("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(bad.scrape().await.unwrap_err().contains("500"));
+    }
+
+    #[tokio::test]
+    async fn a_silent_application_does_not_hold_a_scrape_up() {
+        let silent = application("").await;
+        assert!(
+            silent
+                .scrape_within(Duration::from_millis(50))
+                .await
+                .unwrap_err()
+                .contains("no answer within")
+        );
     }
 
     #[tokio::test]
