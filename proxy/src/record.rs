@@ -36,7 +36,9 @@ use ring::{Ring, Slot};
 /// Records that may wait for the exporter.
 const QUEUE: usize = 4096;
 /// Messages of asked-for traces that may wait for a worker.
-const ASKS: usize = 256;
+const ASKS: usize = 1024;
+/// Between two walks through a ring.
+const ASKS_GATHER: Duration = Duration::from_millis(50);
 
 /// What leaves the proxy.
 #[derive(Debug, Clone, PartialEq)]
@@ -397,7 +399,8 @@ impl Recorder {
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
             }
-            // One walk through the ring for everything that was asked meanwhile.
+            // One walk through the ring for everything that is asked in a short while.
+            tokio::time::sleep(ASKS_GATHER).await;
             while let Ok(ids) = asks.try_recv() {
                 traces.extend_from_slice(&ids);
             }

@@ -28,7 +28,7 @@ const ENOUGH: u32 = 200;
 /// The percentile follows the last few of these, each counting half as much as the next.
 const FOLD: u64 = 10_000;
 /// Routes remembered; beyond that the table starts again.
-const ROUTES: usize = 10_000;
+const ROUTES: usize = 4096;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,9 +262,6 @@ impl Keeper {
     /// Ids of the configuration before are not met again.
     pub(super) fn forget_routes(&mut self) {
         self.by_id.clear();
-        // Names that no connection of the last configuration used go as well, at the next but one.
-        self.by_name
-            .retain(|_, state| Rc::strong_count(state) > 1 || state.borrow().total > 0);
     }
 }
 

@@ -206,7 +206,7 @@ impl Exporter {
                 let reason = format!("{:?}: {}", status.code(), status.message());
                 if matches!(
                     status.code(),
-                    Code::InvalidArgument | Code::Unimplemented | Code::OutOfRange | Code::PermissionDenied
+                    Code::InvalidArgument | Code::Unimplemented | Code::OutOfRange
                 ) {
                     if !std::mem::replace(&mut self.warned, true) {
                         tracing::warn!(reason, what, "refused, and lost");
