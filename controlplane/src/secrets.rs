@@ -87,7 +87,10 @@ mod tests {
 
     #[track_caller]
     fn check(keys: &[&str], certificate: bool, roots: bool) {
-        let data = keys.iter().map(|k| ((*k).to_owned(), ByteString(b"x".to_vec()))).collect();
+        let data = keys
+            .iter()
+            .map(|k| ((*k).to_owned(), ByteString(b"x".to_vec())))
+            .collect();
         let secret = Secret {
             data: Some(data),
             ..Secret::default()

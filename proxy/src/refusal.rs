@@ -26,6 +26,8 @@ pub(crate) struct Refusal {
     pub(crate) grpc_status: Option<u32>,
     /// `location` of a redirect.
     pub(crate) location: Option<Vec<u8>>,
+    /// `www-authenticate` of a refused token.
+    pub(crate) authenticate: Option<Vec<u8>>,
 }
 
 impl Refusal {
@@ -41,6 +43,7 @@ impl Refusal {
             close: false,
             grpc_status: None,
             location: None,
+            authenticate: None,
         }
     }
 

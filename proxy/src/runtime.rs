@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use mesh_model::listener::Direction;
 use mesh_model::snapshot::Snapshot;
 use mesh_model::workload::Workload;
 use parking_lot::Mutex;
@@ -351,6 +352,15 @@ fn bind(entry: &ListenerEntry, workers: usize) -> Result<(), Vec<Refused>> {
             other => break other,
         }
     };
+    let outbound = entry.listener.direction == Direction::Outbound;
+    if let Err(error) = &bound
+        && outbound
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        // A port under 1024 is for root; the service is still reached by CONNECT.
+        tracing::warn!(listener = %entry.listener.name, %address, "no right to listen on this port");
+        return Ok(());
+    }
     *sockets = bound.map_err(|error| {
         vec![Refused {
             resource: format!("listener {}", entry.listener.name),

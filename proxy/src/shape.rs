@@ -294,6 +294,9 @@ pub(crate) fn refusal(call: &mut Call, refusal: &Refusal) -> Vec<u8> {
     if let Some(location) = &refusal.location {
         fields.push_id(Id::Location, location);
     }
+    if let Some(authenticate) = &refusal.authenticate {
+        fields.push(b"www-authenticate", authenticate);
+    }
     if grpc {
         let status = refusal.grpc_status.unwrap_or(match refusal.status {
             400 => 13,

@@ -1,6 +1,7 @@
 //! A request walks through the rooms: arrive, route, fault, then answer or forward.
 
 pub(crate) mod admit;
+pub(crate) mod token;
 
 use std::future::poll_fn;
 
@@ -28,8 +29,14 @@ pub(crate) async fn walk<C: Client>(call: &mut Call, client: &mut C) -> bool {
 
 async fn rooms<C: Client>(call: &mut Call, client: &mut C) -> Result<bool, Refusal> {
     route::arrive(call)?;
+    // A preflight carries no token, and the rule that answers it is asked below.
+    let claims = if shape::is_preflight(&call.heads.request) {
+        None
+    } else {
+        token::check(call)?
+    };
     let found = route::find(call);
-    admit::admit(call, None)?;
+    admit::admit(call, claims.as_ref())?;
     let found = found?;
     shape::fault(call, client, &found.entry).await?;
     if let Some(cors) = &found.entry.route.cors

@@ -18,6 +18,7 @@ use super::{
 use crate::access_log::{LogSinks, Sink};
 use crate::secure::TlsContexts;
 use crate::walk::admit::Guard;
+use crate::walk::token::Tokens;
 
 /// A listener with everything that serving a connection needs.
 pub(crate) struct ListenerEntry {
@@ -69,6 +70,8 @@ pub(crate) struct HttpEntry {
     pub(crate) routes: Routes,
     /// Policies.
     pub(crate) guard: Option<Guard>,
+    /// Token rules.
+    pub(crate) tokens: Option<Tokens>,
     /// Access logs.
     pub(crate) logs: Vec<Sink>,
 }
@@ -189,6 +192,7 @@ fn compile_chain(
                 direction: listener.direction,
                 routes,
                 guard: Guard::new(&http.policies),
+                tokens: http.tokens.as_deref().map(Tokens::new),
                 logs: sinks(context.logs, &http.access_logs),
             }))
         }

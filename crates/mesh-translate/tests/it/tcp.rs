@@ -130,3 +130,93 @@ spec:
         ],
     );
 }
+
+const SECURE: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: secure, namespace: app}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 8443, name: https-shop, protocol: HTTPS}
+    hosts: [shop.test]
+    tls: {mode: MUTUAL, credentialName: shop}
+  - port: {number: 8443, name: tls-raw, protocol: TLS}
+    hosts: ['*.raw.test']
+    tls: {mode: PASSTHROUGH}
+  - port: {number: 9000, name: tcp, protocol: TCP}
+    hosts: ['*']
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: app}
+spec: {hosts: [shop.test], gateways: [secure], http: [{name: all, route: [{destination: {host: web}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: raw, namespace: app}
+spec:
+  hosts: ['*.raw.test']
+  gateways: [secure]
+  tls: [{match: [{sniHosts: [a.raw.test]}], route: [{destination: {host: tcp-echo}}]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: tcp, namespace: app}
+spec: {hosts: ['*'], gateways: [secure], tcp: [{route: [{destination: {host: tcp-echo}}]}]}
+";
+
+#[test]
+fn a_gateway_ends_tls_or_passes_it_on() {
+    use mesh_model::cluster::{CertificateSource, RootSource};
+    use mesh_model::secret::Secret;
+    check(
+        SECURE,
+        &crate::support::gateway(),
+        &[
+            "listener 127.0.0.1:8443 tls [] routes https.8443.https-shop.secure.app",
+            "listener 127.0.0.1:8443 tls [] tcp outbound|9000||tcp-echo.app.svc.cluster.local",
+            "listener 127.0.0.1:9000 [] tcp outbound|9000||tcp-echo.app.svc.cluster.local",
+        ],
+    );
+    let mut world = world(&[BASE, SECURE]);
+    let material = mesh_translate::KeyMaterial {
+        certificate: Some(("C".into(), "K".into())),
+        roots: Some("R".into()),
+    };
+    let at = |namespace: &str| (namespace.to_owned(), "shop".to_owned());
+    // Another namespace's secret of that name is not the gateway's.
+    assert!(world.set_secrets([(at("app"), material.clone())].into()));
+    let (before, _) = mesh_translate::snapshot(&world, &crate::support::gateway());
+    assert!(before.secrets.is_empty());
+    assert!(world.set_secrets([(at("istio-system"), material.clone())].into()));
+    assert!(!world.set_secrets([(at("istio-system"), material)].into()));
+    let (after, _) = mesh_translate::snapshot(&world, &crate::support::gateway());
+    assert_ne!(before.revision, after.revision);
+    let found: Vec<(&str, &Secret)> = after
+        .secrets
+        .iter()
+        .map(|(n, s)| (n.as_str(), s.as_ref()))
+        .collect();
+    let certificate = Secret::Certificate {
+        chain: "C".into(),
+        key: "K".into(),
+    };
+    assert_eq!(
+        found,
+        [
+            ("kubernetes://shop", &certificate),
+            ("kubernetes://shop-cacert", &Secret::Roots("R".into()))
+        ]
+    );
+    let tls = after.listeners["127.0.0.1_8443"].chains[0].tls.clone().unwrap();
+    assert_eq!(
+        tls.certificates,
+        [CertificateSource::Secret("kubernetes://shop".into())]
+    );
+    assert_eq!(
+        tls.validation.roots,
+        RootSource::Secret("kubernetes://shop-cacert".into())
+    );
+    assert!(tls.require_client_certificate);
+}

@@ -51,7 +51,6 @@ pub(super) fn way(world: &World, step: &Step) -> anyhow::Result<Way> {
         Role::Client | Role::Client2 => {
             way.tunnel = match (&request.connect, &request.tcp) {
                 (Some(target), _) => Some(target.clone()),
-                (None, Some(_)) if target.port == 80 => None,
                 (None, Some(target)) => Some(target.clone()),
                 (None, None) => None,
             };
