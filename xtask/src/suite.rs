@@ -183,7 +183,7 @@ fn judges() -> Command {
 
 /// Unit and integration tests of all packages that run on this machine's own target.
 fn packages() -> Result<Counts> {
-    tally::run(root::cargo().args([
+    let mut counts = tally::run(root::cargo().args([
         "test",
         "--workspace",
         "--exclude",
@@ -191,7 +191,15 @@ fn packages() -> Result<Counts> {
         "--exclude",
         "mesh-stories",
         "--no-fail-fast",
-    ]))
+    ]))?;
+    // By themselves, so that the pages' features do not change what the other packages are built with.
+    counts.add(tally::run(root::cargo().args([
+        "test",
+        "-p",
+        "console-ui",
+        "--no-fail-fast",
+    ]))?);
+    Ok(counts)
 }
 
 fn clippy() -> Result<Counts> {

@@ -401,7 +401,7 @@ async fn the_embedded_server_passes_the_table() {
     finish(&report, "ours");
     if std::env::var("SIGHTLINE_SCENARIO").is_err() {
         assert!(
-            report.requests >= 350,
+            report.requests >= 480,
             "the table has shrunk to {} requests",
             report.requests
         );
