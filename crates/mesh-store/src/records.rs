@@ -246,3 +246,6 @@ pub trait Revisions: Send + Sync {
     /// Newest first.
     async fn revisions(&self, query: &RevisionQuery, limit: usize) -> Result<Vec<Revision>, Error>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,7 +140,7 @@ const RULES: &[Rule] = &[
     Rule {
         package: "sightline-bench",
         folder: "bench",
-        may_use: LIBRARIES,
+        may_use: LIBRARIES_AND_TESTKIT,
         never: NOTHING,
     },
     Rule {

@@ -1,6 +1,7 @@
 //! Journal rows become blocks and hourly rows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use mesh_model::edge::SeriesKey;
 
@@ -74,15 +75,14 @@ struct Fold {
 
 impl Fold {
     async fn keys(&mut self, link: &mut Link<'_>, spot: Spot) -> Result<&mut Keys, Error> {
-        if !self.keys.contains_key(&spot) {
-            let stored = read::keys(link, spot).await?;
-            let size = stored.as_ref().map_or(0, |bytes| bytes.len() as u64);
-            let keys = stored.map_or(Ok(Keys::default()), |bytes| Keys::unpack(&bytes))?;
-            self.keys.insert(spot, (keys, size));
-        }
-        match self.keys.get_mut(&spot) {
-            Some((keys, _)) => Ok(keys),
-            None => Err(Error::Unavailable("keys are not loaded".into())),
+        match self.keys.entry(spot) {
+            Entry::Occupied(known) => Ok(&mut known.into_mut().0),
+            Entry::Vacant(free) => {
+                let stored = read::keys(link, spot).await?;
+                let size = stored.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                let keys = stored.map_or(Ok(Keys::default()), |bytes| Keys::unpack(&bytes))?;
+                Ok(&mut free.insert((keys, size)).0)
+            }
         }
     }
 

@@ -35,7 +35,7 @@ struct Part {
 
 enum Scanned {
     Packed(Vec<u8>),
-    Fresh(Scan),
+    Fresh(Box<Scan>),
 }
 
 impl Part {
@@ -47,7 +47,7 @@ impl Part {
     ) -> Result<Option<R>, Error> {
         let scan = match self.scan {
             Scanned::Packed(bytes) => Scan::unpack(&bytes)?,
-            Scanned::Fresh(scan) => scan,
+            Scanned::Fresh(scan) => *scan,
         };
         let matcher = Matcher::new(query);
         let names = (matcher.needs_names())
@@ -76,7 +76,7 @@ async fn fresh(link: &mut Link<'_>) -> Result<Vec<(Part, Vec<KeptRequest>)>, Err
                     .map(|request| request.started_ns)
                     .max()
                     .unwrap_or_default(),
-                scan: Scanned::Fresh(Scan::of(chunk)),
+                scan: Scanned::Fresh(Box::new(Scan::of(chunk))),
                 names: segment::names(chunk),
             };
             Ok((part, chunk.to_vec()))
@@ -472,7 +472,7 @@ pub(super) async fn page(
     for (part, requests) in fresh {
         let names = part.names.clone();
         let base = unsealed.len();
-        let rows = part.look(&query, |scan, rows| candidates(scan, rows))?;
+        let rows = part.look(&query, candidates)?;
         best.add(rows.unwrap_or_default(), None, base, &names)?;
         unsealed.extend((base..).zip(requests));
     }
