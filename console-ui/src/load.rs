@@ -94,6 +94,18 @@ impl<T: Clone + Send + Sync + 'static> Loaded<T> {
         self.again.update(|times| *times = times.wrapping_add(1));
     }
 
+    /// Says in the time bar how fresh the answers are: each was true up to the moment at which it came.
+    #[must_use]
+    pub fn reported(self) -> Self {
+        let time = crate::time::time();
+        Effect::new(move |_| {
+            if self.value.with(Option::is_some) {
+                time.report(Some(crate::clock::iso(crate::clock::now())));
+            }
+        });
+        self
+    }
+
     /// The value, or `None` before the first.
     pub fn get(self) -> Option<T> {
         self.value.get()
@@ -140,6 +152,11 @@ fn refusal(
         (403, Some(failure)) => empty("lock", t().forbidden.to_owned(), failure.message).into_any(),
         (_, failure) => failure.map(|failure| failed(title, failure, retry)).into_any(),
     }
+}
+
+/// Whether it is known who is signed in: what needs a user is asked for from then on. Tracked.
+pub fn signed_in_known() -> bool {
+    expect_context::<crate::app::Who>().0.with(Option::is_some)
 }
 
 /// Grey bars in the place of rows that will come.

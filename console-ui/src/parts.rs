@@ -113,7 +113,7 @@ pub fn copy(label: &'static str, text: Callback<(), String>) -> impl IntoView {
 /// A titled box; `link` leads on from its head.
 pub fn card(title: &'static str, link: Option<AnyView>, body: impl IntoView) -> impl IntoView {
     view! {
-        <section class="card-box" aria-label=title>
+        <section class="card-box">
             <header><h2>{title}</h2><div class="spacer"></div>{link}</header>
             {body}
         </section>

@@ -277,8 +277,6 @@ pub struct Catalogue {
     pub disconnected: &'static str,
     pub control_plane: &'static str,
     pub history: &'static str,
-    pub recording: &'static str,
-    pub not_recording: &'static str,
     pub in_sync: &'static str,
     pub gaps: &'static str,
     pub expires_in: fn(&str) -> String,

@@ -14,6 +14,11 @@ after(async () => {
 });
 
 const PAGES = {
+  overview: ["/overview", "[data-offenders] li"],
+  "graph-compare": ["/graph?cmp=3600&live=off", "[data-compared]"],
+  "graph-find": ["/graph?find=not%20healthy&hide=rat%20%3E%201&idle=1", "[data-found]"],
+  history: ["/history?rev=8", "[data-change] .cm-line"],
+  gallery: ["/gallery", "[data-gallery] .chart"],
   graph: ["/graph", ".node"],
   "graph-edge": ["/graph?sel=edge:default/productpage-v1~default/reviews-v1", "[data-panel=edge]"],
   "graph-node": ["/graph?type=app&sel=node:default/reviews", "[data-panel=node]"],
@@ -137,8 +142,29 @@ describe("config", () => {
     const text = await page.$$eval(".cm-line", (lines) => lines.map((line) => line.textContent));
     assert.match(text[line - 1], /subset: v7/);
     await page.waitForSelector(".cm-lintRange-error");
-    assert.ok(await page.isDisabled("[data-review]"));
     await screenshot(page, "page-editor-problem-light");
+    // What breaks the schema the API server would refuse too.
+    await setText(page, (text) => text.replace("subset: v7", "subset: v1\n      retry: 3"));
+    await page.waitForSelector("[data-problems] .problem.error");
+    await until(() => page.isDisabled("[data-review]"), "no review of a wrong field");
+    await page.context().close();
+  });
+
+  test("an unknown subset is saved after a question, as kubectl would", async () => {
+    const page = await visit("/config/VirtualService/default/ratings", ".cm-line");
+    await setText(page, (text) => text.replace("subset: v9", "subset: v8"));
+    await page.waitForSelector("[data-problems] .problem.error");
+    await page.click("[data-review]:enabled");
+    const questions = [];
+    page.on("dialog", (dialog) => {
+      questions.push(dialog.message());
+      return questions.length > 1 ? dialog.accept() : dialog.dismiss();
+    });
+    await page.click("[data-save]");
+    await until(() => questions.length === 1, "a question");
+    assert.match(questions[0], /v8/);
+    await page.click("[data-save]");
+    await page.waitForSelector("[data-effect]");
     await page.context().close();
   });
 

@@ -93,15 +93,15 @@ pub fn Navigation() -> impl IntoView {
         }
     });
     view! {
-        <div class="column">
-            <a href=move || time.link("/overview") class="brand">
+        <nav class="column" aria-label=t().pages>
+            <a href=move || time.link("/overview") class="brand" aria-label="Sightline">
                 <svg class="brand-mark" viewBox="0 0 24 24" aria-hidden="true">
                     <path d="M3 17 9.5 7l5 7L21 6"></path>
                     <circle cx="9.5" cy="7" r="2.6"></circle>
                 </svg>
                 <span>"Sightline"</span>
             </a>
-            <nav class="nav" aria-label=t().pages>{links.collect_view()}</nav>
+            <div class="nav">{links.collect_view()}</div>
             <div class="spacer"></div>
             <UserButton/>
             <div class="column-foot">
@@ -109,7 +109,7 @@ pub fn Navigation() -> impl IntoView {
                 <LanguageButton/>
                 <HelpButton/>
             </div>
-        </div>
+        </nav>
     }
 }
 

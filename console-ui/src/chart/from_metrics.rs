@@ -43,7 +43,7 @@ fn groups(metrics: &Metrics, alone: &str, value: impl Fn(&MetricPoint) -> Option
 /// Status codes have the colours of their class.
 fn tone_of(name: &str) -> Option<Tone> {
     let code: u16 = name.parse().ok()?;
-    (name.len() == 3 || code == 0).then(|| match code {
+    (name.len() == 3 || code == 0).then_some(match code {
         200..300 => Tone::Ok,
         100..400 => Tone::Info,
         400..500 => Tone::Warn,

@@ -225,7 +225,8 @@ where
             api::encode(&named.name.get()),
         );
         Some(format!("/api{}/{namespace}/{name}?{}", kind.path(), time.query()))
-    });
+    })
+    .reported();
     let facts = Memo::new(move |_| {
         detail
             .value
@@ -529,7 +530,7 @@ pub fn NamespacePage() -> impl IntoView {
     let time = time();
     let parameters = use_params_map();
     let name = Memo::new(move |_| parameters.with(|parameters| parameters.get("name").unwrap_or_default()));
-    let list = load::<NamespaceList>(move || Some(format!("/api/namespaces?{}", time.query())));
+    let list = load::<NamespaceList>(move || Some(format!("/api/namespaces?{}", time.query()))).reported();
     let workloads = load::<mesh_api::inventory::WorkloadList>(move || {
         Some(format!(
             "/api/workloads?{}&namespaces={}",

@@ -135,7 +135,7 @@ where
 {
     let time = time();
     let name = list.name;
-    let answer = load::<T>(move || Some(format!("/api/{name}?{}", time.query())));
+    let answer = load::<T>(move || Some(format!("/api/{name}?{}", time.query()))).reported();
     let all = Memo::new(move |_| {
         answer
             .value

@@ -137,7 +137,7 @@ fn neighbour_view(
     view! {
         <path class=format!("link {}", health.class()) d=line stroke-width=width></path>
         {match path {
-            Some(path) => view! { <a href=move || time.link(&path) aria-label=spoken>{shape}</a> }.into_any(),
+            Some(path) => view! { <g><a href=move || time.link(&path) aria-label=spoken>{shape}</a></g> }.into_any(),
             None => view! { <g role="img" aria-label=spoken>{shape}</g> }.into_any(),
         }}
     }

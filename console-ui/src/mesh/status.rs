@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use mesh_api::mesh::{Exporter, ProxyList, Status};
 
 use crate::clock;
-use crate::format::{self, number};
+use crate::format;
 use crate::parts::{icon, sized_icon};
 use crate::text::meshes::words;
 use crate::text::t;
@@ -36,11 +36,6 @@ pub fn figures(status: &Status, proxies: &ProxyList) -> impl IntoView + use<> {
             (t().of_limit)(&format::bytes(limit)),
         ),
     };
-    let share = number(status.history_bytes) / number(status.history_limit_bytes.max(1));
-    let bar = (status.history_limit_bytes > 0).then(|| {
-        let width = format!("{:.1}%", share.clamp(0.0, 1.0) * 100.0);
-        view! { <span class="track wide"><span class="fill" style:width=width></span></span> }
-    });
     let first = proxies
         .proxies
         .iter()
@@ -63,9 +58,7 @@ pub fn figures(status: &Status, proxies: &ProxyList) -> impl IntoView + use<> {
             {cell(t().revision, status.revision.chars().take(12).collect(), none())}
             {cell(w.first_expiry, certificate, none())}
             {cell(w.store, store, none())}
-            {cell(t().history, size, view! { {limit}{bar} }.into_any())}
-            {cell(t().state, if status.recording { t().recording } else { t().not_recording }.to_owned(), none())}
-            {cell(t().gaps, status.gaps.len().to_string(), none())}
+            {cell(t().history, size, view! { {limit} }.into_any())}
         </dl>
     }
 }

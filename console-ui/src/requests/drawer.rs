@@ -7,7 +7,7 @@ use mesh_api::traces::Links;
 use super::curl::curl;
 use super::rows::{code_class, code_text, id as id_of, reason_word, reporter_word, time_of};
 use crate::format;
-use crate::load::{load, skeleton_rows};
+use crate::load::{load, signed_in_known, skeleton_rows};
 use crate::parts::{copy, icon, sized_icon};
 use crate::text::requests::words;
 use crate::text::t;
@@ -21,7 +21,9 @@ pub fn Drawer(id: String, requests: Memo<Vec<KeptRequest>>, close: Callback<()>)
         requests.with_untracked(|requests| requests.iter().find(|request| id_of(request) == id).cloned());
     let known = listed.is_some();
     // Without the list (a link from elsewhere) it is asked for.
-    let asked = load::<KeptRequest>(move || (!known).then(|| format!("/api/requests/{}", safe(&id))));
+    let asked = load::<KeptRequest>(move || {
+        (!known && signed_in_known()).then(|| format!("/api/requests/{}", safe(&id)))
+    });
     if let Some(request) = listed {
         asked.value.set(Some(request));
     }

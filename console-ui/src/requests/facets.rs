@@ -10,6 +10,7 @@ use super::filter::{FIELDS, Filter, field_of};
 use super::rows::{reason_word, reporter_word};
 use crate::api;
 use crate::format::{self, number};
+use crate::load::signed_in_known;
 use crate::parts::sized_icon;
 use crate::text::requests::words;
 use crate::text::t;
@@ -40,6 +41,9 @@ pub fn count(
     let turn = StoredValue::new(0_u32);
     Effect::new(move |_| {
         let (interval, filter, base) = (interval(), filter.get(), base.clone());
+        if !signed_in_known() {
+            return;
+        }
         turn.update_value(|turn| *turn = turn.wrapping_add(1));
         let mine = turn.get_value();
         spawn_local(async move {

@@ -16,7 +16,7 @@ use crate::api;
 use crate::chart::{Brush, HeatChart};
 use crate::format;
 use crate::grid::{Grid, GridTools, Row};
-use crate::load::{Loaded, load, skeleton_rows};
+use crate::load::{Loaded, load, signed_in_known, skeleton_rows};
 use crate::parts::{empty, icon, sized_icon};
 use crate::text::requests::words;
 use crate::text::t;
@@ -92,11 +92,13 @@ pub fn RequestsView(base: Filter) -> impl IntoView {
     }));
     let counted = count(base.clone(), filter, move || time.query());
     let heat = load::<HeatMap>(move || {
-        Some(format!(
-            "/api/requests/heatmap?{}{}&columns={HEAT_COLUMNS}",
-            time.query(),
-            whole.with(Filter::query)
-        ))
+        signed_in_known().then(|| {
+            format!(
+                "/api/requests/heatmap?{}{}&columns={HEAT_COLUMNS}",
+                time.query(),
+                whole.with(Filter::query)
+            )
+        })
     });
     let brush = Callback::new(move |brush: Brush| {
         let mut next = filter.get_untracked();
@@ -110,8 +112,7 @@ pub fn RequestsView(base: Filter) -> impl IntoView {
     });
     let found = Found::follow(whole, tailing);
     let feed = Feed::follow(Memo::new(move |_| {
-        tailing
-            .get()
+        (signed_in_known() && tailing.get())
             .then(|| whole.with(Filter::query).trim_start_matches('&').to_owned())
     }));
     let requests = Memo::new(move |_| {
@@ -163,14 +164,15 @@ impl Found {
     fn follow(whole: Memo<Filter>, tailing: Memo<bool>) -> Self {
         let time = time();
         let page = load::<RequestPage>(move || {
-            (!tailing.get()).then(|| {
+            (signed_in_known() && !tailing.get()).then(|| {
                 format!(
                     "/api/requests?{}{}&limit={PAGE}",
                     time.query(),
                     whole.with(Filter::query)
                 )
             })
-        });
+        })
+        .reported();
         let found = Self {
             page,
             requests: RwSignal::new(Vec::new()),

@@ -166,8 +166,6 @@ pub const EN: Catalogue = Catalogue {
     disconnected: "Disconnected",
     control_plane: "Control plane",
     history: "History",
-    recording: "Recording",
-    not_recording: "Not recording",
     in_sync: "Proxies in sync",
     gaps: "Gaps in the last hour",
     expires_in: |span| format!("expires in {span}"),

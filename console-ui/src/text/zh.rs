@@ -166,8 +166,6 @@ pub const ZH: Catalogue = Catalogue {
     disconnected: "已断开",
     control_plane: "控制平面",
     history: "历史",
-    recording: "记录中",
-    not_recording: "未记录",
     in_sync: "已同步的代理",
     gaps: "最近一小时的缺口",
     expires_in: |span| format!("{span} 后过期"),

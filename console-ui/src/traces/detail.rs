@@ -14,7 +14,7 @@ use super::tree::Tree;
 use super::waterfall::{Waterfall, micros};
 use crate::address::{Address, Step, address};
 use crate::clock;
-use crate::load::{load, skeleton_rows};
+use crate::load::{load, signed_in_known, skeleton_rows};
 use crate::parts::{icon, sized_icon};
 use crate::requests::Filter;
 use crate::text::t;
@@ -144,7 +144,7 @@ pub fn TracePage() -> impl IntoView {
         let text = parameters.with(|parameters| parameters.get("trace").unwrap_or_default());
         text.chars().filter(char::is_ascii_hexdigit).collect::<String>()
     });
-    let trace = load::<Trace>(move || Some(format!("/api/traces/{}", id.get())));
+    let trace = load::<Trace>(move || signed_in_known().then(|| format!("/api/traces/{}", id.get())));
     let tree = Memo::new(move |_| {
         trace
             .value

@@ -9,7 +9,7 @@ use crate::api;
 use crate::clock;
 use crate::format;
 use crate::grid::{Cell, Column, Grid, GridTools, Look, Row};
-use crate::load::{load, skeleton_rows};
+use crate::load::{load, signed_in_known, skeleton_rows};
 use crate::parts::{empty, icon};
 use crate::text::t;
 use crate::text::traces::words;
@@ -33,6 +33,9 @@ pub fn TracesPage() -> impl IntoView {
 pub fn TracesView(base: String) -> impl IntoView {
     let (address, time) = (address(), time());
     let list = load::<TraceList>(move || {
+        if !signed_in_known() {
+            return None;
+        }
         let mut path = format!("/api/traces?{}{base}", time.query());
         for name in ["workload", "app", "minMs", "maxMs", "text"] {
             if let Some(value) = address.read(name) {
@@ -46,7 +49,8 @@ pub fn TracesView(base: String) -> impl IntoView {
             "{path}&limit={}",
             limit(address.read("limit").as_deref())
         ))
-    });
+    })
+    .reported();
     let traces = Memo::new(move |_| {
         list.value
             .with(|list| list.as_ref().map(|list| list.traces.clone()).unwrap_or_default())
