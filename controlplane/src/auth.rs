@@ -50,12 +50,15 @@ pub(crate) struct Authenticator {
     client: kube::Client,
     trust_domain: String,
     reviews: Arc<Mutex<Reviews>>,
-    rights: Arc<Mutex<HashMap<(User, Right), (Instant, bool)>>>,
+    rights: Arc<Mutex<Rights>>,
 }
 
 type Fingerprint = [u8; 32];
 /// Answers with the time of each.
 type Reviews = HashMap<Fingerprint, (Instant, Result<User, Denied>)>;
+
+/// Whether a user has a right, with the time of the answer.
+type Rights = HashMap<(User, Right), (Instant, bool)>;
 
 /// Who a token belongs to, as the API server says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

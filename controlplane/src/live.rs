@@ -8,8 +8,12 @@ use tokio::sync::watch;
 
 /// How far back, seconds.
 pub(crate) const KEPT: u64 = 600;
+/// Windows are also summed by minute, so that long sums are short.
+const MINUTE: u64 = 60;
+/// Keys beyond twice those in use are forgotten from this number on.
+const FEW_KEYS: usize = 1024;
 
-/// Facts by series; keys are shared between windows.
+/// Facts by series.
 pub(crate) type Totals = HashMap<Arc<SeriesKey>, SeriesDelta>;
 
 /// The live windows. What is committed to the history is added here, so for its time both say the same.
@@ -19,12 +23,18 @@ pub(crate) struct Live {
     version: watch::Sender<u64>,
 }
 
+/// Facts by the place of their series.
+type Places = HashMap<usize, SeriesDelta>;
+
 #[derive(Debug, Default)]
 struct Windows {
     /// From here on memory is complete; before it, the history is asked.
     floor: u64,
-    windows: BTreeMap<u64, Totals>,
-    keys: HashSet<Arc<SeriesKey>>,
+    windows: BTreeMap<u64, Places>,
+    minutes: BTreeMap<u64, Places>,
+    /// Every series by its place: a key is hashed once when it comes, and never again.
+    keys: Vec<Arc<SeriesKey>>,
+    places: HashMap<Arc<SeriesKey>, usize>,
 }
 
 impl Live {
@@ -72,24 +82,34 @@ impl Live {
         self.windows().floor
     }
 
-    /// Sums of `[from, to)` as far as memory has them, and from when on that is.
-    pub(crate) fn sums(&self, from: u64, to: u64) -> (u64, Totals) {
+    /// Sums of the wanted series in `[from, to)` as far as memory has them, and from when on that is.
+    pub(crate) fn sums(&self, from: u64, to: u64, wanted: impl Fn(&SeriesKey) -> bool) -> (u64, Totals) {
         let windows = self.windows();
-        let mut sums = Totals::new();
-        for (_, window) in windows
-            .windows
-            .range(from.max(windows.floor)..to.max(from).max(windows.floor))
-        {
-            for (key, facts) in window {
-                match sums.get_mut(key) {
-                    Some(sum) => sum.merge(facts),
-                    None => {
-                        sums.insert(Arc::clone(key), facts.clone());
-                    }
+        let from = from.max(windows.floor);
+        let mut sums: Vec<Option<SeriesDelta>> = Vec::new();
+        sums.resize_with(windows.keys.len(), || None);
+        let mut add = |series: &Places| {
+            for (place, facts) in series {
+                match sums.get_mut(*place) {
+                    Some(Some(sum)) => sum.merge(facts),
+                    Some(empty) => *empty = Some(facts.clone()),
+                    None => {}
                 }
             }
+        };
+        let mut whole = None;
+        for (at, window) in windows.windows.range(from..to.max(from)) {
+            let minute = at - at % MINUTE;
+            if minute < from || minute + MINUTE > to {
+                add(window);
+            } else if whole != Some(minute) {
+                windows.minutes.get(&minute).into_iter().for_each(&mut add);
+                whole = Some(minute);
+            }
         }
-        (windows.floor, sums)
+        let found = sums.into_iter().zip(&windows.keys);
+        let totals = found.filter_map(|(sum, key)| Some((Arc::clone(key), sum?)));
+        (windows.floor, totals.filter(|(key, _)| wanted(key)).collect())
     }
 
     /// Visits the windows of `[from, to)` as far as memory has them; answers from when on that is.
@@ -100,10 +120,12 @@ impl Live {
         visit: &mut dyn FnMut(u64, &SeriesKey, &SeriesDelta),
     ) -> u64 {
         let windows = self.windows();
-        let range = from.max(windows.floor)..to.max(from).max(windows.floor);
-        for (window, series) in windows.windows.range(range) {
-            for (key, facts) in series {
-                visit(*window, key, facts);
+        let from = from.max(windows.floor);
+        for (window, series) in windows.windows.range(from..to.max(from)) {
+            for (place, facts) in series {
+                if let Some(key) = windows.keys.get(*place) {
+                    visit(*window, key, facts);
+                }
             }
         }
         windows.floor
@@ -116,20 +138,20 @@ impl Windows {
         if window < self.floor {
             return;
         }
-        let shared = match self.keys.get(key) {
-            Some(shared) => Arc::clone(shared),
+        let place = match self.places.get(key) {
+            Some(place) => *place,
             None => {
                 let shared = Arc::new(key.clone());
-                self.keys.insert(Arc::clone(&shared));
-                shared
+                self.keys.push(Arc::clone(&shared));
+                self.places.insert(shared, self.keys.len() - 1);
+                self.keys.len() - 1
             }
         };
-        self.windows
-            .entry(window)
-            .or_default()
-            .entry(shared)
-            .or_default()
-            .merge(facts);
+        let minute = window - window % MINUTE;
+        let series = self.windows.entry(window).or_default();
+        series.entry(place).or_default().merge(facts);
+        let series = self.minutes.entry(minute).or_default();
+        series.entry(place).or_default().merge(facts);
     }
 
     fn advance(&mut self, now: u64) {
@@ -139,7 +161,41 @@ impl Windows {
         }
         self.floor = floor;
         self.windows = self.windows.split_off(&floor);
-        self.keys.retain(|key| Arc::strong_count(key) > 1);
+        // A minute that lost windows is never used whole again.
+        self.minutes = self.minutes.split_off(&floor);
+        self.forget();
+    }
+
+    /// Drops the keys of series that are in no window any more.
+    fn forget(&mut self) {
+        if self.keys.len() < FEW_KEYS {
+            return;
+        }
+        let used: HashSet<usize> = self
+            .windows
+            .values()
+            .flat_map(|series| series.keys().copied())
+            .collect();
+        if self.keys.len() < 2 * used.len() {
+            return;
+        }
+        let mut moved: HashMap<usize, usize> = HashMap::new();
+        let mut kept = Vec::with_capacity(used.len());
+        for (place, key) in self.keys.drain(..).enumerate() {
+            if used.contains(&place) {
+                moved.insert(place, kept.len());
+                kept.push(key);
+            }
+        }
+        self.keys = kept;
+        self.places = self.keys.iter().cloned().zip(0..).collect();
+        for series in self.windows.values_mut().chain(self.minutes.values_mut()) {
+            let old = std::mem::take(series);
+            let places = old.into_iter();
+            *series = places
+                .filter_map(|(place, facts)| Some((*moved.get(&place)?, facts)))
+                .collect();
+        }
     }
 }
 
@@ -163,13 +219,63 @@ mod tests {
         let live = Live::new(NOW);
         live.add(&windows(NOW, 2), NOW);
         live.add(&windows(NOW, 3), NOW + 5);
-        let sum = |from, to| live.sums(from, to).1.values().map(|d| d.requests).sum::<u64>();
+        let sum = |from, to| {
+            live.sums(from, to, |_| true)
+                .1
+                .values()
+                .map(|d| d.requests)
+                .sum::<u64>()
+        };
         assert_eq!(sum(NOW, NOW + 10), 5);
         assert_eq!(sum(NOW + 10, NOW + 20), 0);
         assert_eq!(sum(NOW + 20, NOW), 0);
         live.add(&windows(NOW + KEPT + 10, 1), NOW + KEPT + 10);
-        assert_eq!(live.sums(NOW, NOW + 10), (NOW + 10, super::Totals::new()));
+        assert_eq!(
+            live.sums(NOW, NOW + 10, |_| true),
+            (NOW + 10, super::Totals::new())
+        );
         live.add(&windows(NOW, 3), NOW + KEPT + 10);
         assert_eq!(sum(0, u64::MAX), 1);
+    }
+
+    #[test]
+    fn minutes_and_windows_say_the_same() {
+        let live = Live::new(NOW);
+        for i in 0..30 {
+            live.add(&windows(NOW + 10 * i, i + 1), NOW + 10 * i);
+        }
+        for (from, to) in [
+            (0, 30),
+            (1, 29),
+            (6, 12),
+            (7, 12),
+            (6, 11),
+            (5, 13),
+            (29, 30),
+            (3, 3),
+        ] {
+            let (from_s, to_s) = (NOW + 10 * from, NOW + 10 * to);
+            let sums = live.sums(from_s, to_s, |_| true).1;
+            let got: u64 = sums.values().map(|d| d.requests).sum();
+            let wanted: u64 = (from..to).map(|i| i + 1).sum();
+            assert_eq!(got, wanted, "{from}..{to}");
+            let mut visited = 0;
+            live.visit(from_s, to_s, &mut |_, _, delta| visited += delta.requests);
+            assert_eq!(visited, wanted, "{from}..{to}");
+        }
+        assert!(live.sums(NOW, NOW + 300, |_| false).1.is_empty());
+    }
+
+    #[test]
+    fn keys_of_gone_series_are_forgotten() {
+        let live = Live::new(NOW);
+        for i in 0..3000 {
+            live.add(&batch(&format!("w{i}"), 1, 1, NOW, 1).windows, NOW);
+        }
+        live.add(&batch("stays", 1, 1, NOW + KEPT, 7).windows, NOW + KEPT + 10);
+        assert_eq!(live.windows().keys.len(), 1);
+        live.add(&batch("stays", 1, 1, NOW + KEPT, 7).windows, NOW + KEPT + 10);
+        let sums = live.sums(0, u64::MAX, |_| true).1;
+        assert_eq!(sums.values().map(|d| d.requests).collect::<Vec<_>>(), [14]);
     }
 }

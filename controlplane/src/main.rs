@@ -10,6 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Bad configuration (exit codes of the project).
 const BAD_CONFIGURATION: u8 = 64;
 
+/// Time that blocking work (a slow disk, a lookup) gets when the process ends.
+const SHUTDOWN: std::time::Duration = std::time::Duration::from_millis(200);
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let filter = tracing_subscriber::EnvFilter::try_new(&options.log_level)
@@ -30,7 +33,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(serve(options)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(serve(options));
+            // What is acknowledged is committed; a store that hangs must not hold up the end.
+            runtime.shutdown_timeout(SHUTDOWN);
+            outcome
+        }
         Err(error) => Err(error.into()),
     };
     match outcome {

@@ -44,6 +44,15 @@ pub struct Options {
     /// For how long windows of 1 h are kept.
     #[arg(long, default_value = "90d", value_parser = seconds)]
     pub history_hours: u64,
+    /// For how long kept requests are kept.
+    #[arg(long, default_value = "7d", value_parser = seconds)]
+    pub history_requests: u64,
+    /// For how long spans are kept.
+    #[arg(long, default_value = "7d", value_parser = seconds)]
+    pub history_spans: u64,
+    /// For how long configuration revisions are kept; the newest of each object stays.
+    #[arg(long, default_value = "90d", value_parser = seconds)]
+    pub history_revisions: u64,
     /// Sends spans to a collector over OTLP/gRPC, for example `http://127.0.0.1:4317`; may be repeated.
     #[arg(long)]
     pub otlp_endpoint: Vec<String>,

@@ -90,7 +90,7 @@ impl Recorder {
         self.tail.subscribe()
     }
 
-    /// Requests and spans that were given up because there was no room.
+    /// Requests and spans that were given up.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -131,16 +131,16 @@ impl Recorder {
         Ok(proxy.to_owned())
     }
 
-    /// Room for a message of this size; what gets none in time is given up.
-    async fn room(&self, bytes: usize, records: usize) -> Result<SemaphorePermit<'_>, Status> {
+    /// Room for a message of this size; what gets none in time is sent again later.
+    async fn room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Status> {
         let kib = u32::try_from(bytes.div_ceil(1024))
             .unwrap_or(ROOM_KIB)
             .clamp(1, ROOM_KIB);
         match tokio::time::timeout(PATIENCE, self.room.acquire_many(kib)).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => {
-                self.drop_records(records);
-                Err(Status::resource_exhausted("too many records wait to be stored"))
+                self.refused("room");
+                Err(Status::unavailable("too many records wait to be stored"))
             }
         }
     }
@@ -161,7 +161,14 @@ impl Recorder {
         self.forward(&spans);
         if let Err(error) = self.records.keep(&requests, &spans).await {
             self.refused("store");
-            return Err(Status::unavailable(error.to_string()));
+            return Err(match error {
+                // It would be refused again, so the proxy gives it up.
+                mesh_store::Error::Damaged(_) => {
+                    self.drop_records(requests.len() + spans.len());
+                    Status::invalid_argument(error.to_string())
+                }
+                _ => Status::unavailable(error.to_string()),
+            });
         }
         let count = |kind: &str, n: usize| {
             let counter = self.metrics.records.with_label_values(&[kind]);
@@ -230,7 +237,7 @@ impl TraceService for Taker {
         let mut spans = otlp::decode_spans(&request, &proxy)
             .inspect_err(|_| recorder.refused("invalid"))
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let _room = recorder.room(request.encoded_len(), spans.len()).await?;
+        let _room = recorder.room(request.encoded_len()).await?;
         let ends: Vec<u64> = spans
             .iter()
             .map(|s| s.started_ns.saturating_add(s.duration_ns))
@@ -256,7 +263,7 @@ impl LogsService for Taker {
         let mut requests = otlp::decode_requests(&request, &proxy)
             .inspect_err(|_| recorder.refused("invalid"))
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let _room = recorder.room(request.encoded_len(), requests.len()).await?;
+        let _room = recorder.room(request.encoded_len()).await?;
         let ends: Vec<u64> = requests
             .iter()
             .map(|r| r.started_ns.saturating_add(r.duration_ns))

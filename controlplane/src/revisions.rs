@@ -175,6 +175,10 @@ impl Recording {
                 revision.manager = author.manager;
             }
         }
+        // First, so that whoever finds it finds it present.
+        let key = ObjectKey::new(&revision.kind, &revision.namespace, &revision.name);
+        let version = (revision.change != Change::Deleted).then_some(revision.resource_version.as_str());
+        self.present.set(key, version);
         let mut told = false;
         loop {
             match self.revisions.record(&revision).await {
@@ -197,8 +201,5 @@ impl Recording {
                 }
             }
         }
-        let key = ObjectKey::new(&revision.kind, &revision.namespace, &revision.name);
-        let version = (revision.change != Change::Deleted).then_some(revision.resource_version.as_str());
-        self.present.set(key, version);
     }
 }

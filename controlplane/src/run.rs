@@ -246,8 +246,10 @@ async fn open_store(options: &Options) -> anyhow::Result<Store> {
             ten_seconds_kept: options.history_ten_seconds,
             minutes_kept: options.history_minutes,
             hours_kept: options.history_hours,
+            requests_kept: options.history_requests,
+            spans_kept: options.history_spans,
+            revisions_kept: options.history_revisions,
             bytes: options.history_bytes,
-            ..Limits::default()
         },
     };
     Ok(mesh_store::open(&options).await?)

@@ -51,33 +51,42 @@ impl Query {
         Ok(start)
     }
 
-    /// Sums of an interval; answers its start.
+    /// Sums of an interval, each request once; answers its start, which is as [`Query::visit`] says.
     pub(super) async fn sums(&self, from: u64, to: u64) -> Result<(u64, Totals), Failure> {
-        let floor = self.live.floor();
-        if from >= floor {
-            return Ok((from, self.live.sums(from, to).1));
-        }
+        let (mut start, mut at) = (from, from);
         let mut old = Totals::new();
-        let mut visit = |_: u64, key: &SeriesKey, delta: &SeriesDelta| match old.get_mut(key) {
-            Some(sum) => sum.merge(delta),
-            None => {
-                old.insert(Arc::new(key.clone()), delta.clone());
+        loop {
+            let floor = self.live.floor().min(to);
+            if at >= floor {
+                break;
             }
-        };
-        let (start, end) = match self
-            .history
-            .read(from, to.min(floor), Resolution::Hour, &mut visit)
-            .await
-        {
-            Ok(read) => read,
-            Err(error) if floor >= to => return Err(error.into()),
-            Err(error) => {
-                tracing::debug!(%error, "answered from memory alone");
-                return Ok((floor, self.live.sums(floor, to).1));
+            let mut visit = |_: u64, key: &SeriesKey, delta: &SeriesDelta| match old.get_mut(key) {
+                Some(sum) => sum.merge(delta),
+                None => {
+                    old.insert(Arc::new(key.clone()), delta.clone());
+                }
+            };
+            let sums = self
+                .history
+                .sums(at, floor, Resolution::Hour, &fold::counts, &mut visit);
+            match sums.await {
+                Ok((read_from, read_to)) => {
+                    if at == from {
+                        start = read_from;
+                    }
+                    // Coarse windows may reach into memory's time.
+                    at = read_to.max(floor);
+                }
+                Err(error) if floor >= to => return Err(error.into()),
+                Err(error) => {
+                    tracing::debug!(%error, "answered from memory alone");
+                    (start, at) = (floor, floor);
+                    old.clear();
+                    break;
+                }
             }
-        };
-        // Coarse windows may reach into memory's time.
-        let (_, mut sums) = self.live.sums(end.max(floor), to);
+        }
+        let (_, mut sums) = self.live.sums(at, to, fold::counts);
         for (key, delta) in old {
             sums.entry(key).or_default().merge(&delta);
         }

@@ -1,6 +1,7 @@
 //! The service graph with exact counts.
 //!
-//! - `GET /api/graph?type=workload|app|versionedApp|service&from=&to=&namespaces=a,b` answers [`Graph`].
+//! - `GET /api/graph?type=workload|app|versionedApp|service&from=&to=&namespaces=a,b` answers [`Graph`]; with
+//!   `idle=true` (here and in the stream) it has what gets no traffic, too.
 //! - `GET /api/graph/stream?type=&namespaces=&window=60` is a server-sent event stream of [`Graph`]s of the last
 //!   `window` seconds, event name `graph`, sent within 250 ms of a change and at least every 5 s.
 //! - `GET /api/series?source=&target=&from=&to=` answers [`Series`] of one edge (ids of nodes in the graph type

@@ -1,6 +1,4 @@
-//! The control plane against the embedded API server, over real sockets: certificates, configuration, telemetry,
-//! queries, restart.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+//! A control plane with an embedded API server, proxies' ends of its protocols, and a client of its queries.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,12 +9,9 @@ use clap::Parser;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServiceAccount};
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service, ServiceAccount};
+use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use mesh_api::config::{AnalyzeAnswer, ObjectList, Propagation, Severity};
-use mesh_api::graph::{Graph, Series};
-use mesh_api::mesh::{ProxyList, Status};
 use mesh_model::edge::Batch;
 use mesh_model::identity::SpiffeId;
 use mesh_store::conformance;
@@ -38,11 +33,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-const DEADLINE: Duration = Duration::from_secs(20);
-const PROXY: &str = "sidecar~127.64.1.2~reviews-v1-abc.default~default.svc.cluster.local";
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const PROXY: &str = "sidecar~127.64.1.2~reviews-v1-abc.default~default.svc.cluster.local";
 
 /// Tries until it works.
-async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
         if let Some(value) = attempt().await {
@@ -53,16 +48,21 @@ async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) 
     }
 }
 
-struct Mesh {
-    folder: tempfile::TempDir,
-    api: mesh_apiserver::Server,
-    client: kube::Client,
-    control: Running,
-    root: String,
+pub(crate) struct Mesh {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) api: mesh_apiserver::Server,
+    pub(crate) client: kube::Client,
+    pub(crate) control: Running,
+    pub(crate) root: String,
 }
 
 impl Mesh {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further options of the control plane.
+    pub(crate) async fn start_with(further: &[&str]) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -73,7 +73,7 @@ impl Mesh {
             .await
             .unwrap();
         let client = kube::Client::try_from(config).unwrap();
-        let control = control(&folder, &api).await;
+        let control = control(&folder, &api, further).await;
         let secrets: Api<Secret> = Api::namespaced(client.clone(), "istio-system");
         let secret = secrets.get("istio-ca-secret").await.unwrap();
         let root = String::from_utf8(secret.data.unwrap()["ca-cert.pem"].0.clone()).unwrap();
@@ -86,13 +86,19 @@ impl Mesh {
         }
     }
 
-    async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_after(async |_| ()).await
+    }
+
+    /// With something done while no control plane runs.
+    pub(crate) async fn restart_after(self, between: impl AsyncFnOnce(&kube::Client)) -> Self {
         self.control.shutdown().await;
-        let control = control(&self.folder, &self.api).await;
+        between(&self.client).await;
+        let control = control(&self.folder, &self.api, &[]).await;
         Self { control, ..self }
     }
 
-    fn roots(&self) -> Arc<RootCertStore> {
+    pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         for certificate in mesh_tls::identity::certificates("root", &self.root).unwrap() {
             roots.add(certificate).unwrap();
@@ -100,7 +106,7 @@ impl Mesh {
         Arc::new(roots)
     }
 
-    async fn channel(&self, identity: Option<&mesh_tls::Identity>) -> Channel {
+    pub(crate) async fn channel(&self, identity: Option<&mesh_tls::Identity>) -> Channel {
         let tls = Arc::new(mesh_tls::config::control_plane_client(self.roots(), identity).unwrap());
         let address = self.control.discovery_address();
         let connect = tower::service_fn(move |_: Uri| {
@@ -121,7 +127,7 @@ impl Mesh {
     }
 
     /// A query with the admin's token.
-    async fn query<T: DeserializeOwned>(
+    pub(crate) async fn query<T: DeserializeOwned>(
         &self,
         method: &str,
         path: &str,
@@ -130,7 +136,7 @@ impl Mesh {
         self.query_as(self.api.admin_token(), method, path, body).await
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         token: &str,
         method: &str,
@@ -160,7 +166,7 @@ impl Mesh {
         sender.send_request(request).await.unwrap()
     }
 
-    async fn query_as<T: DeserializeOwned>(
+    pub(crate) async fn query_as<T: DeserializeOwned>(
         &self,
         token: &str,
         method: &str,
@@ -176,12 +182,12 @@ impl Mesh {
         Ok(serde_json::from_slice(&bytes).unwrap())
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         self.query("GET", path, "").await.unwrap()
     }
 
     /// Namespace `default` with the service, pod and account of `reviews`.
-    async fn sample(&self) {
+    pub(crate) async fn sample(&self) {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         if namespaces.get_opt("default").await.unwrap().is_none() {
             let namespace = serde_json::from_value(json!({ "metadata": { "name": "default" } })).unwrap();
@@ -215,11 +221,20 @@ impl Mesh {
     }
 
     /// A workload token, as the supervisor mints it.
-    async fn token(&self, account: &str) -> String {
+    pub(crate) async fn token(&self, account: &str) -> String {
+        self.token_for(account, &["istio-ca"]).await
+    }
+
+    /// A token with which the account calls the API server.
+    pub(crate) async fn user_token(&self, account: &str) -> String {
+        self.token_for(account, &[]).await
+    }
+
+    async fn token_for(&self, account: &str, audiences: &[&str]) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), "default");
         let request = TokenRequest {
             spec: TokenRequestSpec {
-                audiences: vec!["istio-ca".into()],
+                audiences: audiences.iter().map(|a| (*a).to_owned()).collect(),
                 expiration_seconds: Some(3600),
                 ..Default::default()
             },
@@ -232,7 +247,7 @@ impl Mesh {
         answer.status.unwrap().token
     }
 
-    async fn identity(&self, account: &str) -> mesh_tls::Identity {
+    pub(crate) async fn identity(&self, account: &str) -> mesh_tls::Identity {
         let token = self.token(account).await;
         let id = SpiffeId::parse(&format!("spiffe://cluster.local/ns/default/sa/{account}")).unwrap();
         let made = mesh_tls::CertificateRequest::create(&id).unwrap();
@@ -253,7 +268,7 @@ impl Mesh {
         mesh_tls::Identity::from_pem(&chain.concat(), &made.key_pem, &self.root).unwrap()
     }
 
-    fn virtual_services(&self) -> Api<DynamicObject> {
+    pub(crate) fn virtual_services(&self) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
         Api::namespaced_with(
             self.client.clone(),
@@ -263,10 +278,10 @@ impl Mesh {
     }
 }
 
-async fn control(folder: &tempfile::TempDir, api: &mesh_apiserver::Server) -> Running {
+async fn control(folder: &tempfile::TempDir, api: &mesh_apiserver::Server, further: &[&str]) -> Running {
     let data = folder.path().join("data");
     let any = "127.0.0.1:0";
-    let options = Options::parse_from([
+    let mut arguments = vec![
         "sightline-controlplane",
         "--kubeconfig",
         api.kubeconfig_path().to_str().unwrap(),
@@ -278,21 +293,33 @@ async fn control(folder: &tempfile::TempDir, api: &mesh_apiserver::Server) -> Ru
         any,
         "--data",
         data.to_str().unwrap(),
-    ]);
+    ];
+    arguments.extend(further);
+    let options = Options::parse_from(arguments);
     let mut control = Running::start(options).await.unwrap();
     tokio::time::timeout(DEADLINE, control.ready()).await.unwrap();
     control
 }
 
 /// A proxy's end of a discovery stream that acknowledges everything.
-struct Proxy {
+pub(crate) struct Proxy {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
     responses: tonic::Streaming<DeltaDiscoveryResponse>,
     versions: BTreeMap<(String, String), String>,
 }
 
 impl Proxy {
-    async fn connect(mesh: &Mesh, identity: &mesh_tls::Identity) -> Result<Self, tonic::Status> {
+    pub(crate) async fn connect(mesh: &Mesh, identity: &mesh_tls::Identity) -> Result<Self, tonic::Status> {
+        Self::connect_as(mesh, identity, PROXY, "reviews-v1").await
+    }
+
+    /// As a proxy of this id and workload.
+    pub(crate) async fn connect_as(
+        mesh: &Mesh,
+        identity: &mesh_tls::Identity,
+        id: &str,
+        workload: &str,
+    ) -> Result<Self, tonic::Status> {
         let (requests, queue) = mpsc::channel(64);
         let text = |text: &str| Value {
             kind: Some(value::Kind::StringValue(text.into())),
@@ -300,7 +327,7 @@ impl Proxy {
         let metadata = Struct {
             fields: [
                 ("NAMESPACE", "default"),
-                ("WORKLOAD_NAME", "reviews-v1"),
+                ("WORKLOAD_NAME", workload),
                 ("SIGHTLINE_APPLICATION_ADDRESS", "127.64.1.1"),
                 ("SIGHTLINE_OUTBOUND", "127.64.1.3:15001"),
             ]
@@ -309,7 +336,7 @@ impl Proxy {
             .collect(),
         };
         let node = Node {
-            id: PROXY.into(),
+            id: id.into(),
             metadata: Some(metadata),
             ..Default::default()
         };
@@ -345,14 +372,14 @@ impl Proxy {
     }
 
     /// Takes what comes until there is a pause.
-    async fn take_all(&mut self) {
+    pub(crate) async fn take_all(&mut self) {
         while let Ok(taken) = tokio::time::timeout(Duration::from_millis(100), self.take(None)).await {
             taken.unwrap();
         }
     }
 
     /// Takes one response, as a proxy that likes everything or nothing.
-    async fn take(&mut self, refusal: Option<&str>) -> Result<(), tonic::Status> {
+    pub(crate) async fn take(&mut self, refusal: Option<&str>) -> Result<(), tonic::Status> {
         let response = tokio::time::timeout(DEADLINE, self.responses.message())
             .await
             .expect("a response")?
@@ -376,7 +403,7 @@ impl Proxy {
     }
 }
 
-fn rules(prefix: &str) -> serde_json::Value {
+pub(crate) fn rules(prefix: &str) -> serde_json::Value {
     json!({
         "apiVersion": "networking.istio.io/v1",
         "kind": "VirtualService",
@@ -392,14 +419,14 @@ fn rules(prefix: &str) -> serde_json::Value {
     })
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
     since.as_secs()
 }
 
-fn report(sequence: u64, requests: u64) -> Batch {
+pub(crate) fn report(sequence: u64, requests: u64) -> Batch {
     let window = now() / 10 * 10;
     let mut batch = conformance::batch("productpage-v1", 7, sequence, window, requests);
     batch.proxy = PROXY.into();
@@ -407,7 +434,11 @@ fn report(sequence: u64, requests: u64) -> Batch {
     batch
 }
 
-async fn export(mesh: &Mesh, identity: &mesh_tls::Identity, batch: &Batch) -> Result<(), tonic::Status> {
+pub(crate) async fn export(
+    mesh: &Mesh,
+    identity: &mesh_tls::Identity,
+    batch: &Batch,
+) -> Result<(), tonic::Status> {
     let mut client = MetricsServiceClient::new(mesh.channel(Some(identity)).await);
     let mut request = tonic::Request::new(otlp::encode(batch));
     for (name, value) in [
@@ -418,201 +449,4 @@ async fn export(mesh: &Mesh, identity: &mesh_tls::Identity, batch: &Batch) -> Re
         request.metadata_mut().insert(name, value.parse().unwrap());
     }
     client.export(request).await.map(|_| ())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_is_on_the_event_stream_within_a_second() {
-    let mesh = Mesh::start().await;
-    mesh.sample().await;
-    let identity = mesh.identity("reviews").await;
-    let mut stream = mesh
-        .send(mesh.api.admin_token(), "GET", "/api/graph/stream?window=60", "")
-        .await
-        .into_body();
-    let mut graph = async || loop {
-        let frame = stream.frame().await.expect("the stream is open").unwrap();
-        let text = String::from_utf8(frame.into_data().unwrap_or_default().to_vec()).unwrap();
-        if let Some(data) = text.strip_prefix("event: graph\ndata: ") {
-            return serde_json::from_str::<Graph>(data.trim()).unwrap();
-        }
-    };
-    assert!(graph().await.edges.is_empty());
-    export(&mesh, &identity, &report(1, 2)).await.unwrap();
-    let sent = tokio::time::Instant::now();
-    let shown = tokio::time::timeout(DEADLINE, graph()).await.unwrap();
-    assert_eq!(shown.edges.iter().map(|e| e.requests).sum::<u64>(), 2);
-    assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
-    mesh.control.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edit_reaches_a_proxy_and_its_progress_is_told() {
-    let mesh = Mesh::start().await;
-    mesh.sample().await;
-    let identity = mesh.identity("reviews").await;
-    let mut proxy = Proxy::connect(&mesh, &identity).await.unwrap();
-    eventually("the proxy is synced", async || {
-        proxy.take_all().await;
-        let list: ProxyList = mesh.get("/api/proxies").await;
-        let found = list.proxies.into_iter().next()?;
-        (found.state == "synced" && found.workload == "reviews-v1").then_some(())
-    })
-    .await;
-
-    let api = mesh.virtual_services();
-    let object: DynamicObject = serde_json::from_value(rules("/a")).unwrap();
-    let saved = api.create(&PostParams::default(), &object).await.unwrap();
-    let version = saved.metadata.resource_version.unwrap();
-    let path = format!(
-        "/api/propagation?kind=VirtualService&namespace=default&name=reviews&resourceVersion={version}"
-    );
-    let started = tokio::time::Instant::now();
-    proxy.take(None).await.unwrap();
-    let pushed = started.elapsed();
-    eventually("the edit is live", async || {
-        let propagation: Propagation = mesh.get(&path).await;
-        (propagation.live == 1 && propagation.total == 1).then_some(())
-    })
-    .await;
-    assert!(pushed < Duration::from_secs(2), "{pushed:?}");
-
-    // A refusal is told with its reason, and a status write by someone else pushes nothing.
-    let patch = json!({ "spec": rules("/b")["spec"] });
-    api.patch("reviews", &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-        .unwrap();
-    proxy.take(Some("too new for me")).await.unwrap();
-    eventually("the refusal is told", async || {
-        let list: ObjectList = mesh.get("/api/objects").await;
-        let found = list.objects.into_iter().find(|o| o.object.name == "reviews")?;
-        let refusal = found.propagation.refused.into_iter().next()?;
-        refusal.reason.contains("too new for me").then_some(())
-    })
-    .await;
-
-    // Nobody asks for another namespace's configuration.
-    let ratings = mesh.identity("ratings").await;
-    let other = export(&mesh, &ratings, &report(1, 1)).await.unwrap_err();
-    assert_eq!(other.code(), tonic::Code::PermissionDenied, "{other}");
-    mesh.control.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_acknowledged_is_counted_once_also_after_a_restart() {
-    let mesh = Mesh::start().await;
-    mesh.sample().await;
-    let identity = mesh.identity("reviews").await;
-    let batch = report(1, 3);
-    export(&mesh, &identity, &batch).await.unwrap();
-    export(&mesh, &identity, &batch).await.unwrap();
-    export(&mesh, &identity, &report(2, 4)).await.unwrap();
-    let check = async |mesh: &Mesh| {
-        let graph: Graph = mesh.get("/api/graph?from=now-5m").await;
-        let [edge] = graph.edges.as_slice() else {
-            panic!("one edge: {graph:?}");
-        };
-        assert_eq!(
-            (edge.source.as_str(), edge.target.as_str()),
-            ("default/productpage-v1", "default/reviews-v1")
-        );
-        assert_eq!((edge.requests, edge.attempts, edge.mutual_tls), (7, 7, 7));
-        let path = "/api/series?source=default/productpage-v1&target=default/reviews-v1&from=now-5m";
-        let series: Series = mesh.get(path).await;
-        assert_eq!(series.points.iter().map(|p| p.requests).sum::<u64>(), 7);
-    };
-    check(&mesh).await;
-    let root = mesh.root.clone();
-    let mesh = mesh.restart().await;
-    check(&mesh).await;
-    // Same root, same sequences; a certificate from before is still good.
-    let secrets: Api<Secret> = Api::namespaced(mesh.client.clone(), "istio-system");
-    let secret = secrets.get("istio-ca-secret").await.unwrap();
-    assert_eq!(secret.data.unwrap()["ca-cert.pem"].0, root.as_bytes());
-    export(&mesh, &identity, &batch).await.unwrap();
-    check(&mesh).await;
-    let status: Status = mesh.get("/api/status").await;
-    assert!(status.recording, "{status:?}");
-    let invalid = export(
-        &mesh,
-        &identity,
-        &Batch {
-            cut_at_ms: 0,
-            ..batch
-        },
-    )
-    .await
-    .unwrap_err();
-    assert_eq!(invalid.code(), tonic::Code::InvalidArgument, "{invalid}");
-    mesh.control.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn problems_are_told_before_and_after_saving() {
-    let mesh = Mesh::start().await;
-    mesh.sample().await;
-    let yaml = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: reviews\n  \
-                namespace: default\nspec:\n  hosts: [reviews]\n  http:\n  - route:\n    - destination:\n        \
-                host: reviews\n        subset: v9\n";
-    let body = json!({ "yaml": yaml }).to_string();
-    let problem = eventually("the missing subset is found", async || {
-        let answer: AnalyzeAnswer = mesh.query("POST", "/api/analyze", &body).await.unwrap();
-        assert_eq!(answer.object?.name, "reviews");
-        let subset = |p: &mesh_api::config::Problem| p.code == "IST0101" && p.field.ends_with("subset");
-        answer.problems.into_iter().find(subset)
-    })
-    .await;
-    assert_eq!(problem.severity, Severity::Error);
-    assert_eq!(problem.line, Some(12), "{problem:?}");
-
-    let api = mesh.virtual_services();
-    let mut bad = rules("/a");
-    bad["spec"]["http"][0]["route"][0]["destination"]["subset"] = json!("v9");
-    let object: DynamicObject = serde_json::from_value(bad).unwrap();
-    api.create(&PostParams::default(), &object).await.unwrap();
-    eventually("its status tells it", async || {
-        let object = api.get_status("reviews").await.unwrap();
-        let messages = object.data.pointer("/status/validationMessages")?.clone();
-        messages
-            .as_array()?
-            .iter()
-            .any(|m| m["type"]["code"] == "IST0101")
-            .then_some(())
-    })
-    .await;
-    let fixed = json!({ "spec": rules("/a")["spec"] });
-    api.patch("reviews", &PatchParams::default(), &Patch::Merge(&fixed))
-        .await
-        .unwrap();
-    eventually("its status is clean again", async || {
-        let object = api.get_status("reviews").await.unwrap();
-        let messages = object.data.pointer("/status/validationMessages")?.clone();
-        messages.as_array()?.is_empty().then_some(())
-    })
-    .await;
-
-    let maps: Api<ConfigMap> = Api::namespaced(mesh.client.clone(), "default");
-    let map = eventually("the root is in every namespace", async || {
-        maps.get_opt("istio-ca-root-cert").await.unwrap()
-    })
-    .await;
-    assert_eq!(map.data.unwrap()["root-cert.pem"], mesh.root);
-
-    let refused = mesh
-        .query_as::<Graph>("nonsense", "GET", "/api/graph", "")
-        .await
-        .unwrap_err();
-    assert_eq!(refused.0, 401, "{refused:?}");
-    // A workload's token is for the CA, not for reading the graph.
-    let token = mesh.token("reviews").await;
-    let refused = mesh
-        .query_as::<Graph>(&token, "GET", "/api/graph", "")
-        .await
-        .unwrap_err();
-    assert_eq!(refused.0, 401, "{refused:?}");
-    let refused = mesh
-        .query::<Graph>("GET", "/api/graph?from=nonsense", "")
-        .await
-        .unwrap_err();
-    assert_eq!(refused.0, 400, "{refused:?}");
-    mesh.control.shutdown().await;
 }
