@@ -10,3 +10,4 @@ pub(crate) mod readiness;
 pub(crate) mod registration;
 pub(crate) mod tokens;
 pub(crate) mod workload;
+pub(crate) mod world;

@@ -8,6 +8,7 @@ mod sample;
 use std::process::ExitCode;
 
 pub(crate) use self::options::{EXAMPLES, Options};
+pub(crate) use self::run::open;
 use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::mesh::host;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -37,12 +37,26 @@ pub(crate) async fn accepts(address: SocketAddr) -> bool {
 pub(crate) async fn status(address: SocketAddr, path: &str) -> Option<StatusCode> {
     let get = async {
         let stream = TcpStream::connect(address).await.ok()?;
-        exchange(stream, &address.to_string(), path, None)
+        exchange(stream, Method::GET, &address.to_string(), path, None)
             .await
             .ok()
             .map(|(status, _)| status)
     };
     tokio::time::timeout(DEADLINE, get).await.ok().flatten()
+}
+
+/// A request without a body to a plain HTTP port of our own.
+pub(crate) async fn plain(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let what = || format!("no answer from {address}");
+    let exchange = async {
+        let stream = TcpStream::connect(address).await.tried(what)?;
+        exchange(stream, method, &address.to_string(), path, None).await
+    };
+    tokio::time::timeout(DEADLINE, exchange).await.tried(what)?
 }
 
 /// Asks the control plane's query port.
@@ -83,7 +97,14 @@ impl Query {
                 .connect(name, stream)
                 .await
                 .tried(what)?;
-            exchange(stream, &self.address.to_string(), path, Some(&self.token)).await
+            exchange(
+                stream,
+                Method::GET,
+                &self.address.to_string(),
+                path,
+                Some(&self.token),
+            )
+            .await
         };
         let (status, body) = tokio::time::timeout(DEADLINE, get).await.tried(what)??;
         if status != StatusCode::OK {
@@ -95,6 +116,7 @@ impl Query {
 
 async fn exchange<S>(
     stream: S,
+    method: Method,
     host: &str,
     path: &str,
     token: Option<&str>,
@@ -107,7 +129,10 @@ where
         .await
         .tried(what)?;
     let driver = tokio::spawn(connection);
-    let mut request = Request::get(path).header(header::HOST, host);
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, host);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use kube::Client;
 use mesh_model::address::AddressBase;
+use mesh_translate::World;
 use tokio::time::Instant;
 
 use crate::cluster::workload::{Listener, Port, Registered, Role, Workload};
+use crate::cluster::world;
 use crate::failure::{Code, Failure, Tried};
 use crate::folder::{self, Folder};
-use crate::member::{self, Joined, Place, peers};
+use crate::member::{self, Joined, Place};
 use crate::mesh::host::{self, SYSTEM, say};
 use crate::mesh::programs::Programs;
 use crate::mesh::shutdown::Requests;
@@ -302,9 +304,9 @@ impl Member<'_> {
     ) -> Result<ExitCode, Failure> {
         let entry = &joined.entry;
         check_ports(entry)?;
-        let peers = peers::of(client, &self.workload.namespace).await?;
+        let world = world::live(client).await?;
         let name = self.workload.name.clone();
-        self.handle.start(self.spec(entry, command, &peers)?).await?;
+        self.handle.start(self.spec(entry, command, &world)?).await?;
         say(&in_the_mesh(entry));
         let mut states = self.handle.states();
         loop {
@@ -330,7 +332,7 @@ impl Member<'_> {
         }
     }
 
-    fn spec(&self, entry: &Registered, command: &[OsString], peers: &[peers::Peer]) -> Result<Spec, Failure> {
+    fn spec(&self, entry: &Registered, command: &[OsString], world: &World) -> Result<Spec, Failure> {
         let Some((program, arguments)) = command.split_first() else {
             return Err(Failure::new(Code::Bug, "no command"));
         };
@@ -338,7 +340,7 @@ impl Member<'_> {
             name: self.workload.name.clone(),
             program: program.into(),
             arguments: arguments.to_vec(),
-            environment: member::environment(entry, peers),
+            environment: member::environment(entry, world),
             stage: Stage::Load,
             kind: Kind::Command,
             address: entry

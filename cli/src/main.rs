@@ -6,6 +6,7 @@ mod down;
 mod failure;
 mod fetch;
 mod folder;
+mod inspect;
 mod join;
 mod launch;
 mod member;
@@ -50,6 +51,18 @@ enum Command {
     Down(down::Options),
     /// Show every process of a running mesh: its address, its log file.
     Status(status::Options),
+    /// Show which proxies run the current configuration, and why not.
+    #[command(visible_alias = "ps", after_help = inspect::proxy_status::EXAMPLES)]
+    ProxyStatus(inspect::proxy_status::Options),
+    /// Show what a proxy runs.
+    #[command(visible_alias = "pc", after_help = inspect::proxy_config::EXAMPLES)]
+    ProxyConfig(inspect::proxy_config::Options),
+    /// Find what is wrong with configuration, in files or in the mesh.
+    #[command(after_help = inspect::analysis::EXAMPLES)]
+    Analyze(inspect::analysis::Options),
+    /// Print where a page is, or open it: console, Grafana, Prometheus, Jaeger, Zipkin, a proxy's admin.
+    #[command(after_help = inspect::dashboard::EXAMPLES)]
+    Dashboard(inspect::dashboard::Options),
     /// Print the version, the commit and its date.
     Version,
     /// Print a script that completes commands in a shell.
@@ -70,16 +83,12 @@ fn main() -> ExitCode {
         Command::Gateway(options) => join::gateway(&options),
         Command::Down(options) => down::run(&options),
         Command::Status(options) => status::run(&options),
+        Command::ProxyStatus(options) => inspect::proxy_status::run(&options),
+        Command::ProxyConfig(options) => inspect::proxy_config::run(&options),
+        Command::Analyze(options) => inspect::analysis::run(&options),
+        Command::Dashboard(options) => inspect::dashboard::run(&options),
         Command::Version => version(),
-        Command::Completion { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "sightline",
-                &mut std::io::stdout(),
-            );
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completion { shell } => completion(shell),
         Command::Launch(launch) => launch::run(&launch).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|failure| {
@@ -90,6 +99,16 @@ fn main() -> ExitCode {
         );
         failure.exit_code()
     })
+}
+
+fn completion(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    use std::io::Write;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "sightline", &mut script);
+    std::io::stdout()
+        .write_all(&script)
+        .tried(|| "cannot write".to_owned())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn version() -> Result<ExitCode, Failure> {

@@ -2,7 +2,6 @@
 //! run`, `sightline gateway` and the demo's sample all go through here.
 
 mod bootstrap;
-pub(crate) mod peers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use http::StatusCode;
 use kube::Client;
 use mesh_model::address::AddressBase;
+use mesh_translate::{World, local_services};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -190,8 +190,9 @@ impl Joined {
     }
 }
 
-/// Environment by which an application finds its own address and its sidecar.
-pub(crate) fn environment(entry: &Registered, peers: &[peers::Peer]) -> Vec<(String, String)> {
+/// Environment by which an application finds its own address, its sidecar, and the TCP services of its namespace:
+/// each of those has an address of its own in front of the sidecar, told by `NAME_HOST` and `NAME_PORT`.
+pub(crate) fn environment(entry: &Registered, world: &World) -> Vec<(String, String)> {
     let proxy = format!("http://{}", entry.addresses.outbound());
     let host = entry.addresses.application();
     let mut variables = vec![
@@ -203,8 +204,14 @@ pub(crate) fn environment(entry: &Registered, peers: &[peers::Peer]) -> Vec<(Str
     if let Some(address) = entry.application() {
         variables.push(("PORT".to_owned(), address.port().to_string()));
     }
-    for peer in peers {
-        variables.extend(peer.variables(&entry.addresses));
+    let namespace = &entry.workload.namespace;
+    for peer in local_services(world, entry.addresses, namespace) {
+        let Some(port) = peer.ports.first().filter(|_| peer.namespace == *namespace) else {
+            continue;
+        };
+        let name = peer.variable();
+        variables.push((format!("{name}_HOST"), peer.address.to_string()));
+        variables.push((format!("{name}_PORT"), port.to_string()));
     }
     variables
 }

@@ -58,8 +58,17 @@ impl Options {
         self.outside(FIRST_RESERVED, port::APPLICATION_COUNTERS)
     }
 
-    /// An address of a process outside the mesh.
-    pub(crate) fn outside(&self, number: u8, port: u16) -> SocketAddr {
+    /// Where the publisher listens, who is outside the mesh.
+    pub(crate) fn publisher(&self) -> SocketAddr {
+        self.outside(FIRST_RESERVED + 1, 9080)
+    }
+
+    /// Counters of the auditor, who is outside the mesh.
+    pub(crate) fn auditor(&self) -> SocketAddr {
+        self.outside(FIRST_RESERVED + 2, port::APPLICATION_COUNTERS)
+    }
+
+    fn outside(&self, number: u8, port: u16) -> SocketAddr {
         SocketAddr::new(self.mesh.address_base.workload(number).application(), port)
     }
 
@@ -68,6 +77,8 @@ impl Options {
         vec![
             Wanted::new("the gateway", self.gateway_address, "--gateway-address"),
             Wanted::new("the load generator", self.load_generator(), "--address-base"),
+            Wanted::new("the publisher", self.publisher(), "--address-base"),
+            Wanted::new("the auditor", self.auditor(), "--address-base"),
         ]
     }
 }

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 
 use k8s_openapi::api::core::v1::Service;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use mesh_model::address::port;
+use mesh_translate::World;
 use serde_json::json;
 
 use crate::cluster::objects;
@@ -15,7 +17,6 @@ use crate::cluster::workload::{Listener, Port, Registered, Role, Workload};
 use crate::demo::options::Options;
 use crate::failure::{Failure, Tried};
 use crate::member;
-use crate::member::peers::Peer;
 use crate::mesh::host::SYSTEM;
 use crate::mesh::programs::{Programs, arguments, text};
 use crate::supervisor::{Kind, Spec, Stage};
@@ -33,6 +34,10 @@ const FILES: &[(&str, &str)] = &[
     (
         "virtual-services.yaml",
         include_str!("../../../examples/shop/virtual-services.yaml"),
+    ),
+    (
+        "external.yaml",
+        include_str!("../../../examples/shop/external.yaml"),
     ),
     (
         "gateway.yaml",
@@ -53,15 +58,42 @@ const SHOP: &[(&str, &str, Port)] = &[
     ("reviews", "v2", HTTP),
     ("reviews", "v3", HTTP),
     ("ratings", "v1", HTTP),
+    (
+        "inventory",
+        "v1",
+        Port {
+            number: 9091,
+            protocol: "grpc",
+        },
+    ),
+    (
+        "journal",
+        "v1",
+        Port {
+            number: 9090,
+            protocol: "tcp",
+        },
+    ),
 ];
 
+/// Host of the publisher, who is outside the mesh, and its ServiceEntry.
+const PUBLISHER: &str = "books.example.org";
+const PUBLISHER_ENTRY: &str = "books";
+
+/// The inventory, as the page calls it.
+const INVENTORY: &str = "inventory:9091";
+
+/// Requests a second of the auditor.
+const AUDITS: u32 = 1;
+
 /// Applies the sample's configuration where it is absent; answers how many objects were created.
-pub(crate) async fn apply(client: &Client, gateway: SocketAddr) -> Result<usize, Failure> {
+pub(crate) async fn apply(client: &Client, options: &Options) -> Result<usize, Failure> {
     let mut created = 0;
     for (file, yaml) in FILES {
         created += objects::create_absent(client, file, yaml).await?;
     }
-    move_gateway(client, gateway.port()).await?;
+    move_gateway(client, options.gateway_address.port()).await?;
+    move_publisher(client, options.publisher()).await?;
     Ok(created)
 }
 
@@ -88,6 +120,39 @@ async fn move_gateway(client: &Client, port: u16) -> Result<(), Failure> {
             &PatchParams::default(),
             &Patch::Merge(patch),
         )
+        .await
+        .tried(what)?;
+    Ok(())
+}
+
+/// The publisher's address follows the demo's block.
+async fn move_publisher(client: &Client, publisher: SocketAddr) -> Result<(), Failure> {
+    let what = || format!("cannot set the address of ServiceEntry {PUBLISHER_ENTRY}");
+    let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "ServiceEntry");
+    let entries: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), "default", &ApiResource::from_gvk(&kind));
+    let Some(entry) = entries.get_opt(PUBLISHER_ENTRY).await.tried(what)? else {
+        return Ok(());
+    };
+    let ip = publisher.ip().to_string();
+    let [endpoint] = entry.data["spec"]["endpoints"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice)
+    else {
+        // Somebody edited it.
+        return Ok(());
+    };
+    let ours = endpoint["address"]
+        .as_str()
+        .is_some_and(|address| address.ends_with(".251.1"));
+    if !ours || endpoint["address"] == ip.as_str() {
+        return Ok(());
+    }
+    let mut endpoint = endpoint.clone();
+    endpoint["address"] = json!(ip);
+    let patch = json!({ "spec": { "endpoints": [endpoint] } });
+    entries
+        .patch(PUBLISHER_ENTRY, &PatchParams::default(), &Patch::Merge(patch))
         .await
         .tried(what)?;
     Ok(())
@@ -124,9 +189,15 @@ pub(crate) fn workloads(gateway: SocketAddr) -> Vec<Workload> {
 }
 
 /// A workload's application, if it has one.
-pub(crate) fn application(programs: &Programs, entry: &Registered, peers: &[Peer]) -> Option<Spec> {
+pub(crate) fn application(programs: &Programs, entry: &Registered, world: &World) -> Option<Spec> {
     let workload = &entry.workload;
     let address = entry.application()?;
+    let mut environment = member::environment(entry, world);
+    match workload.app.as_str() {
+        "productpage" => environment.push(("INVENTORY".to_owned(), INVENTORY.to_owned())),
+        "details" => environment.push(("PUBLISHER".to_owned(), PUBLISHER.to_owned())),
+        _ => {}
+    }
     Some(Spec {
         name: workload.name.clone(),
         program: programs.program("sightline-shop"),
@@ -134,11 +205,50 @@ pub(crate) fn application(programs: &Programs, entry: &Registered, peers: &[Peer
             ("--service", text(&workload.app)),
             ("--version", text(&workload.version)),
         ]),
-        environment: member::environment(entry, peers),
+        environment,
         stage: Stage::Workloads,
         kind: Kind::Service,
         address: address.to_string(),
     })
+}
+
+/// The publisher: a process outside the mesh that is called from inside.
+pub(crate) fn publisher(programs: &Programs, options: &Options) -> Spec {
+    let address = options.publisher();
+    Spec {
+        name: "publisher".to_owned(),
+        program: programs.program("sightline-shop"),
+        arguments: arguments([("--service", text("publisher"))]),
+        environment: vec![
+            ("HOST".to_owned(), address.ip().to_string()),
+            ("PORT".to_owned(), address.port().to_string()),
+        ],
+        stage: Stage::Workloads,
+        kind: Kind::Service,
+        address: address.to_string(),
+    }
+}
+
+/// The auditor: a process outside the mesh, without an identity, that calls a sidecar in plaintext.
+pub(crate) fn auditor(programs: &Programs, options: &Options, details: &Registered) -> Spec {
+    let counters = options.auditor();
+    let target = SocketAddr::new(details.addresses.inbound(), HTTP.number);
+    Spec {
+        name: "auditor".to_owned(),
+        program: programs.program("sightline-loadgen"),
+        arguments: arguments([
+            ("--target", text(format!("http://{target}"))),
+            ("--host", text("details:9080")),
+            ("--path", text("/details/0")),
+            ("--rps", text(AUDITS)),
+            ("--connections", text(1)),
+            ("--counters", text(counters)),
+        ]),
+        environment: Vec::new(),
+        stage: Stage::Load,
+        kind: Kind::Service,
+        address: counters.to_string(),
+    }
 }
 
 /// Where a sample process shows its counters, for people.

@@ -53,9 +53,15 @@ impl Caller {
         Ok(Self { client, port })
     }
 
-    /// GET of a JSON value, with the trace headers of `incoming`.
+    /// GET of a JSON value from another service of the shop, with the trace headers of `incoming`.
     pub(crate) async fn json(&self, host: &str, path: &str, incoming: &HeaderMap) -> Result<Value> {
-        let uri: Uri = format!("http://{host}:{}{path}", self.port)
+        self.json_of(&format!("{host}:{}", self.port), path, incoming)
+            .await
+    }
+
+    /// GET of a JSON value from any authority (`HOST` or `HOST:PORT`).
+    pub(crate) async fn json_of(&self, host: &str, path: &str, incoming: &HeaderMap) -> Result<Value> {
+        let uri: Uri = format!("http://{host}{path}")
             .parse()
             .with_context(|| format!("{host}{path} is not a URI"))?;
         let mut request = Request::new(Empty::new());
@@ -83,7 +89,7 @@ impl Caller {
     }
 }
 
-fn copy_trace(from: &HeaderMap, to: &mut HeaderMap) {
+pub(crate) fn copy_trace(from: &HeaderMap, to: &mut HeaderMap) {
     for name in PROPAGATED {
         let name = HeaderName::from_static(name);
         for value in from.get_all(&name) {

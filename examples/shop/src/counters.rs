@@ -18,7 +18,7 @@ impl Counters {
         let received = IntCounterVec::new(
             Opts::new(
                 "shop_requests_received_total",
-                "Requests received, health checks left out.",
+                "Requests received (connections, where plain TCP is spoken), health checks left out.",
             ),
             &["service", "version"],
         )
@@ -36,6 +36,12 @@ impl Counters {
     /// One more request.
     pub(crate) fn received(&self) {
         self.received.inc();
+    }
+
+    /// Requests so far.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> u64 {
+        self.received.get()
     }
 
     /// Answers `/metrics` in Prometheus' text format.

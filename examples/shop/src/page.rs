@@ -12,7 +12,7 @@ dl{display:grid;grid-template-columns:8rem 1fr;margin:0}dt{color:#5b6270}dd{marg
 </style></head><body>\n";
 
 /// The page with what could be had.
-pub(crate) fn render(details: Option<&Value>, reviews: Option<&Value>) -> String {
+pub(crate) fn render(details: Option<&Value>, reviews: Option<&Value>, copies: Option<u32>) -> String {
     let mut page = String::with_capacity(2048);
     page.push_str(HEAD);
     let title = details
@@ -23,6 +23,9 @@ pub(crate) fn render(details: Option<&Value>, reviews: Option<&Value>) -> String
     match details {
         Some(details) => facts(&mut page, details),
         None => page.push_str("<p>Sorry, product details are currently unavailable for this book.</p>"),
+    }
+    if let Some(copies) = copies {
+        let _ = write!(page, "<p>{copies} copies left</p>");
     }
     page.push_str("</section>\n<section><h2>Reviews</h2>");
     match reviews {
@@ -35,8 +38,9 @@ pub(crate) fn render(details: Option<&Value>, reviews: Option<&Value>) -> String
 
 fn facts(page: &mut String, details: &Value) {
     page.push_str("<dl>");
-    for field in ["author", "year", "type", "pages", "language"] {
+    for field in ["author", "year", "type", "pages", "language", "isbn"] {
         let value = match &details[field] {
+            Value::Null => continue,
             Value::String(text) => escape(text),
             other => escape(&other.to_string()),
         };
@@ -95,7 +99,7 @@ mod tests {
 
     #[test]
     fn page_is_whole_without_its_parts() {
-        let page = render(None, None);
+        let page = render(None, None, None);
         assert!(page.contains("details are currently unavailable"));
         assert!(page.contains("reviews are currently unavailable"));
         assert!(page.ends_with("</html>\n"));
@@ -105,8 +109,9 @@ mod tests {
     fn stars_have_their_color_and_text_is_escaped() {
         let reviews = json!({"version": "v3", "reviews": [
             {"reviewer": "<b>", "text": "x", "rating": {"stars": 4, "color": "red"}}]});
-        let page = render(None, Some(&reviews));
+        let page = render(None, Some(&reviews), Some(12));
         assert!(page.contains("class=\"red\">★★★★☆"));
         assert!(page.contains("&lt;b&gt;"));
+        assert!(page.contains("12 copies left"));
     }
 }

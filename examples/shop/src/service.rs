@@ -1,6 +1,8 @@
-//! What each of the four services answers.
+//! What each of the HTTP services answers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -10,9 +12,9 @@ use serde_json::{Value, json};
 
 use crate::calls::Caller;
 use crate::counters::{Counters, answer};
-use crate::page;
+use crate::{inventory, journal, page};
 
-/// The four services.
+/// The services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Service {
     /// The front page.
@@ -23,6 +25,12 @@ pub(crate) enum Service {
     Reviews,
     /// Stars.
     Ratings,
+    /// How many copies are left; speaks gRPC.
+    Inventory,
+    /// Who saw which page; speaks lines over TCP.
+    Journal,
+    /// Somebody else's server with facts about books, outside the mesh.
+    Publisher,
 }
 
 impl Service {
@@ -33,8 +41,27 @@ impl Service {
             Self::Details => "details",
             Self::Reviews => "reviews",
             Self::Ratings => "ratings",
+            Self::Inventory => "inventory",
+            Self::Journal => "journal",
+            Self::Publisher => "publisher",
         }
     }
+}
+
+/// Of so many calls, one fails (ratings) or is slow (publisher).
+const FAILS_EVERY: u64 = 10;
+const SLOW_EVERY: u64 = 30;
+const SLOW: Duration = Duration::from_millis(150);
+
+/// Services that only some shops have.
+#[derive(Default)]
+pub(crate) struct Partners {
+    /// The inventory.
+    pub(crate) inventory: Option<inventory::Client>,
+    /// Address of the journal.
+    pub(crate) journal: Option<String>,
+    /// Host of the publisher.
+    pub(crate) publisher: Option<String>,
 }
 
 /// One running service.
@@ -42,17 +69,27 @@ pub(crate) struct Shop {
     service: Service,
     version: String,
     caller: Caller,
+    partners: Partners,
     counters: Arc<Counters>,
+    calls: AtomicU64,
 }
 
 impl Shop {
     /// A service with what it needs.
-    pub(crate) fn new(service: Service, version: String, caller: Caller, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        service: Service,
+        version: String,
+        caller: Caller,
+        partners: Partners,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             service,
             version,
             caller,
+            partners,
             counters,
+            calls: AtomicU64::new(0),
         }
     }
 
@@ -72,11 +109,14 @@ impl Shop {
         }
         match (self.service, path) {
             (Service::Productpage, "/productpage" | "/") => self.product_page(request.headers()).await,
-            (Service::Details, path) if path.starts_with("/details/") => json_answer(&details()),
+            (Service::Details, path) if path.starts_with("/details/") => {
+                self.details(request.headers()).await
+            }
+            (Service::Publisher, path) if path.starts_with("/isbn/") => self.isbn().await,
             (Service::Reviews, path) if path.starts_with("/reviews/") => {
                 self.reviews(request.headers()).await
             }
-            (Service::Ratings, path) if path.starts_with("/ratings/") => json_answer(&ratings()),
+            (Service::Ratings, path) if path.starts_with("/ratings/") => self.ratings(),
             _ => answer(
                 StatusCode::NOT_FOUND,
                 "text/plain",
@@ -87,18 +127,80 @@ impl Shop {
 
     /// The page is whole even if a part of it is not to be had, as a shop's page should be.
     async fn product_page(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
-        let (details, reviews) = tokio::join!(
+        let (details, reviews, copies, noted) = tokio::join!(
             self.caller.json("details", "/details/0", headers),
             self.caller.json("reviews", "/reviews/0", headers),
+            self.copies(headers),
+            self.note(headers),
         );
-        for failure in [details.as_ref().err(), reviews.as_ref().err()]
-            .into_iter()
-            .flatten()
-        {
+        let failures = [
+            details.as_ref().err(),
+            reviews.as_ref().err(),
+            copies.as_ref().err(),
+            noted.as_ref().err(),
+        ];
+        for failure in failures.into_iter().flatten() {
             tracing::warn!("{failure:#}");
         }
-        let body = page::render(details.as_ref().ok(), reviews.as_ref().ok());
+        let copies = copies.ok().flatten();
+        let body = page::render(details.as_ref().ok(), reviews.as_ref().ok(), copies);
         answer(StatusCode::OK, "text/html; charset=utf-8", body)
+    }
+
+    /// Copies that are left, where there is an inventory.
+    async fn copies(&self, headers: &HeaderMap) -> anyhow::Result<Option<u32>> {
+        match &self.partners.inventory {
+            Some(inventory) => inventory.copies(headers).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A line in the journal, where there is one.
+    async fn note(&self, headers: &HeaderMap) -> anyhow::Result<()> {
+        let Some(address) = &self.partners.journal else {
+            return Ok(());
+        };
+        let request = headers
+            .get("x-request-id")
+            .and_then(|id| id.to_str().ok())
+            .unwrap_or("-");
+        journal::write(address, &format!("VIEW {request}"))
+            .await
+            .map(drop)
+    }
+
+    /// Facts about the book, with the publisher's where there is one.
+    async fn details(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let mut facts = details();
+        if let Some(host) = &self.partners.publisher {
+            match self.caller.json_of(host, "/isbn/0", headers).await {
+                Ok(found) => facts["isbn"] = found["isbn"].clone(),
+                Err(failure) => tracing::warn!("{failure:#}"),
+            }
+        }
+        json_answer(&facts)
+    }
+
+    async fn isbn(&self) -> Response<Full<Bytes>> {
+        if self.next_call().is_multiple_of(SLOW_EVERY) {
+            tokio::time::sleep(SLOW).await;
+        }
+        json_answer(&json!({ "isbn": "978-0-00-000000-2" }))
+    }
+
+    fn ratings(&self) -> Response<Full<Bytes>> {
+        if self.next_call().is_multiple_of(FAILS_EVERY) {
+            return answer(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "text/plain",
+                "the stars could not be counted\n".to_owned(),
+            );
+        }
+        json_answer(&ratings())
+    }
+
+    fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     async fn reviews(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {

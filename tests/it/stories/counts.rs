@@ -17,10 +17,29 @@ pub(crate) const SHOP: &[(&str, &str)] = &[
     ("reviews", "v2"),
     ("reviews", "v3"),
     ("ratings", "v1"),
+    ("inventory", "v1"),
+    ("journal", "v1"),
 ];
+
+/// The process outside the mesh that is called from inside, and the host by which it is called.
+pub(crate) const PUBLISHER: (&str, &str) = ("publisher", "books.example.org");
 
 const GATEWAY: &str = "istio-system/istio-ingressgateway";
 const OUTSIDE: &str = "unknown";
+
+/// Whether a call came from outside through the gateway.
+pub(crate) fn enters(edge: &Edge) -> bool {
+    edge.source == OUTSIDE && edge.target == GATEWAY
+}
+
+/// Who is called: a node, or a host outside the mesh.
+fn callee(edge: &Edge) -> &str {
+    if edge.service == PUBLISHER.1 {
+        PUBLISHER.1
+    } else {
+        &edge.target
+    }
+}
 
 /// What each sample process says that it received, by node id; processes without requests are left out.
 pub(crate) async fn received(place: &Place) -> Result<BTreeMap<String, u64>> {
@@ -35,6 +54,11 @@ pub(crate) async fn received(place: &Place) -> Result<BTreeMap<String, u64>> {
         if count > 0 {
             received.insert(format!("default/{name}"), count);
         }
+    }
+    let samples = Samples::parse(&place.counters(PUBLISHER.0).await?)?;
+    let count = samples.sum("shop_requests_received_total", &[("service", PUBLISHER.0)]);
+    if count > 0 {
+        received.insert(PUBLISHER.1.to_owned(), count);
     }
     Ok(received)
 }
@@ -70,7 +94,7 @@ pub(crate) fn differences(graph: &Graph, sent: &Sent, received: &BTreeMap<String
             differences.push(format!("{what}: the graph says {graph}, it was {truth}"));
         }
     };
-    let entering: Vec<&Edge> = graph.edges.iter().filter(|edge| edge.source == OUTSIDE).collect();
+    let entering: Vec<&Edge> = graph.edges.iter().filter(|edge| enters(edge)).collect();
     compare(
         "requests from outside".to_owned(),
         sum(&entering, |edge| edge.requests),
@@ -99,9 +123,9 @@ pub(crate) fn differences(graph: &Graph, sent: &Sent, received: &BTreeMap<String
     for edge in graph
         .edges
         .iter()
-        .filter(|edge| edge.target.starts_with("default/"))
+        .filter(|edge| edge.target.starts_with("default/") || edge.service == PUBLISHER.1)
     {
-        *arrived.entry(edge.target.as_str()).or_default() += edge.attempts;
+        *arrived.entry(callee(edge)).or_default() += edge.attempts;
     }
     for node in received.keys().map(String::as_str).chain(arrived.keys().copied()) {
         compare(

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use mesh_testkit::{Samples, eventually};
 use nix::sys::signal::Signal;
 
-use crate::counts::{Sent, table};
+use crate::counts::{Sent, enters, table};
 use crate::demo::{Place, now};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,7 +41,7 @@ async fn history_continues_after_ctrl_c_under_load() -> Result<()> {
 
     let demo = place.start(&["--no-load"]).await?;
     let graph = place.graph(&from).await?;
-    let entering = graph.edges.iter().filter(|edge| edge.source == "unknown");
+    let entering = graph.edges.iter().filter(|edge| enters(edge));
     let mut codes: BTreeMap<String, u64> = BTreeMap::new();
     for edge in entering.clone() {
         for (code, count) in &edge.codes {

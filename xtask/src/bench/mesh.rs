@@ -105,7 +105,7 @@ fn gateway_requests() -> Result<u64> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|e| e["source"] == "unknown")
+        .filter(|e| e["source"] == "unknown" && e["target"] == "istio-system/istio-ingressgateway")
         .filter_map(|e| e["requests"].as_u64())
         .sum())
 }
