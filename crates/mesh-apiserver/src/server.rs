@@ -255,6 +255,9 @@ async fn compact(app: Arc<App>, history: Duration, revisions: i64) {
         if let Err(error) = result.await {
             tracing::warn!(%error, "compaction failed; tried again in a minute");
         }
+        if let Err(error) = app.store.forget_owners().await {
+            tracing::warn!(%error, "owners could not be read again; tried again in a minute");
+        }
         if let Err(error) = app.store.forget_writes().await {
             tracing::warn!(%error, "old rows of who wrote what could not be removed; tried again in a minute");
         }

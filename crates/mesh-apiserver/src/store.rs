@@ -111,11 +111,7 @@ impl Store {
             .fetch_one(&mut writer)
             .await?
             .try_get(0)?;
-        let owned = sqlx::query(OWNED).fetch_all(&mut writer).await?;
-        let mut owners_of_all = HashSet::new();
-        for row in &owned {
-            owners_of_all.extend(owners(&body(row)?).map(str::to_owned));
-        }
+        let owners_of_all = owners_of_all(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(10))
@@ -239,6 +235,15 @@ impl Store {
             changes: Vec::new(),
             author,
         })
+    }
+
+    /// Forgets owners that no object names any more.
+    pub(crate) async fn forget_owners(&self) -> Result<(), StoreError> {
+        // As a transaction, so that nothing half done is seen.
+        let mut tx = self.begin().await?;
+        let named = owners_of_all(&mut tx.writer).await?;
+        *self.owners.lock() = named;
+        tx.rollback().await
     }
 
     /// Forgets history before `revision`, keeping what lists of newer revisions need.
@@ -384,6 +389,15 @@ impl Snapshot<'_> {
         }
         Ok(asked < self.revision)
     }
+}
+
+/// The uids that objects name as owners.
+async fn owners_of_all(connection: &mut SqliteConnection) -> Result<HashSet<String>, StoreError> {
+    let mut found = HashSet::new();
+    for row in sqlx::query(OWNED).fetch_all(connection).await? {
+        found.extend(owners(&body(&row)?).map(str::to_owned));
+    }
+    Ok(found)
 }
 
 /// The uids of an object's owners.
