@@ -81,6 +81,10 @@ pub struct DownstreamTls {
 }
 
 /// What serves a connection.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a chain, looked at when a configuration is compiled"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConnectionService {
     /// HTTP connection manager.

@@ -193,11 +193,9 @@ fn rule_set(
             });
         }
     }
-    for list in [&mut set.enforced, &mut set.shadow] {
+    for list in [&mut set.enforced, &mut set.shadow].into_iter().flatten() {
         // The wire has them by name.
-        if let Some(list) = list {
-            list.sort_by(|a, b| a.name.cmp(&b.name));
-        }
+        list.sort_by(|a, b| a.name.cmp(&b.name));
     }
     (set.enforced.is_some() || set.shadow.is_some()).then_some(set)
 }

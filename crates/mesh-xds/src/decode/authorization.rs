@@ -147,9 +147,9 @@ fn claim(from: &matcher::MetadataMatcher, path: &Path<'_>) -> Result<Check, Inva
     let keys = from
         .path
         .iter()
-        .filter_map(|segment| match &segment.segment {
-            Some(matcher::metadata_matcher::path_segment::Segment::Key(key)) => Some(key.clone()),
-            None => None,
+        .filter_map(|segment| {
+            let key = segment.segment.as_ref();
+            key.map(|matcher::metadata_matcher::path_segment::Segment::Key(key)| key.clone())
         })
         .collect();
     let at = path.field("value");

@@ -182,7 +182,7 @@ fn tcp_proxy(from: &TcpProxy) -> tcp::TcpProxy {
         max_downstream_connection_duration: from.max_duration.map(pb::duration),
         hash_policy: from
             .hash_source_ip
-            .then(|| pb::kind::HashPolicy {
+            .then_some(pb::kind::HashPolicy {
                 policy_specifier: Some(pb::kind::hash_policy::PolicySpecifier::SourceIp(
                     pb::kind::hash_policy::SourceIp {},
                 )),
