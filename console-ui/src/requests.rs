@@ -9,6 +9,5 @@ mod page;
 mod rows;
 mod tail;
 
-pub use curl::curl;
 pub use filter::{Filter, percent_encode};
 pub use page::{RequestsPage, RequestsView};

@@ -130,14 +130,14 @@ fn neighbour_view(
     let spoken = format!("{name}, {text} {}, {}", t().errors, health.word());
     let shape = view! {
         <rect class=format!("box {}", health.class()) x=x.to_string() y=y.to_string() width=BOX_WIDTH.to_string() height=BOX_HEIGHT.to_string() rx="8"></rect>
-        <text class="box-name" x=(x + 12.0).to_string() y=(y + 18.0).to_string()>{format::shorten(&name, 28)}</text>
+        <text class="box-name" x=(x + 12.0).to_string() y=(y + 18.0).to_string()>{format!("{} ", format::shorten(&name, 28))}</text>
         <text class=text_class x=(x + 12.0).to_string() y=(y + 35.0).to_string()>{text}</text>
     };
     let time = time();
     view! {
         <path class=format!("link {}", health.class()) d=line stroke-width=width></path>
         {match path {
-            Some(path) => view! { <g><a href=move || time.link(&path) aria-label=spoken>{shape}</a></g> }.into_any(),
+            Some(path) => view! { <g><a href=move || time.link(&path)>{shape}</a></g> }.into_any(),
             None => view! { <g role="img" aria-label=spoken>{shape}</g> }.into_any(),
         }}
     }

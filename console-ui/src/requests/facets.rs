@@ -109,7 +109,7 @@ pub fn FacetColumn(
         };
         view! {
             <details class="facet" open=open data-facet=field hidden=move || values.with(Vec::is_empty)>
-                <summary>{sized_icon("chevron-right", "icon small turn")}{field_word(field)}</summary>
+                <summary>{sized_icon("chevron-right", "icon small fold-mark")}{field_word(field)}</summary>
                 <ul>{shown}</ul>
                 <Show when=many>
                     <button class="more" on:click=move |_| all.update(|all| *all = !*all)>
