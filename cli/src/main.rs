@@ -1,5 +1,6 @@
 //! The sightline command: run the mesh, the demo, and look into both.
 
+mod backup;
 mod cluster;
 mod demo;
 mod down;
@@ -49,6 +50,9 @@ enum Command {
     /// End a mesh that runs in another terminal.
     #[command(after_help = down::EXAMPLES)]
     Down(down::Options),
+    /// Copy configuration, history and keys of a mesh while it runs.
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Options),
     /// Show every process of a running mesh: its address, its log file.
     Status(status::Options),
     /// Show which proxies run the current configuration, and why not.
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
         Command::Run(options) => join::run(&options),
         Command::Gateway(options) => join::gateway(&options),
         Command::Down(options) => down::run(&options),
+        Command::Backup(options) => backup::run(&options),
         Command::Status(options) => status::run(&options),
         Command::ProxyStatus(options) => inspect::proxy_status::run(&options),
         Command::ProxyConfig(options) => inspect::proxy_config::run(&options),

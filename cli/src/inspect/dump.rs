@@ -43,7 +43,7 @@ fn configs(value: &Value) -> impl Iterator<Item = &Value> {
     value["configs"].as_array().into_iter().flatten()
 }
 
-fn of<'a>(value: &'a Value, lists: Lists) -> Vec<&'a Value> {
+fn of(value: &Value, lists: Lists) -> Vec<&Value> {
     configs(value)
         .flat_map(|config| {
             lists

@@ -38,7 +38,7 @@ pub(crate) async fn serve(listener: TcpListener, mut stop: watch::Receiver<bool>
                     continue;
                 }
             },
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
         };
         let (lines, counters) = (Arc::clone(&lines), Arc::clone(&counters));
         tokio::spawn(async move {
@@ -49,6 +49,12 @@ pub(crate) async fn serve(listener: TcpListener, mut stop: watch::Receiver<bool>
             }
         });
     }
+}
+
+/// The guard of the watched value must not live across the loop's other waits.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that nobody can stop it any more.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// A connection that was opened and closed without a byte (somebody looked whether the port is open) does not count.
