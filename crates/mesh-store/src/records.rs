@@ -1,6 +1,7 @@
 //! Kept requests, spans and configuration revisions: what a number leads to.
 
 pub(crate) mod codec;
+pub(crate) mod heat;
 pub(crate) mod matcher;
 pub(crate) mod segment;
 
