@@ -209,7 +209,7 @@ describe("lists and details", () => {
     await page.fill("main input[type=search]", "reviews v2");
     await until(async () => String(await names()) === "reviews-v2", "one left");
     await page.click(".chooser.columns summary");
-    await page.click(".chooser.columns label:has-text('p99')");
+    await page.click(".chooser.columns .check:has-text('p99')");
     await page.waitForSelector("[data-column=p99]");
     await page.keyboard.press("Escape");
     await page.click("[data-grid=workloads] tbody .row-link");

@@ -47,10 +47,10 @@ pub fn GridTools(
                     address.write(&[(&key, next)], Step::Replace);
                 };
                 view! {
-                    <label>
-                        <input type="checkbox" prop:checked=move || shown.with(|shown| shown.contains(&at)) on:change=change/>
+                    <button role="checkbox" class="check" aria-checked=move || shown.with(|shown| shown.contains(&at)).to_string() on:click=change>
+                        <span class="box" aria-hidden="true">{icon("check")}</span>
                         {column.name}
-                    </label>
+                    </button>
                 }
             })
             .collect_view()
