@@ -41,8 +41,9 @@ const MESH_ALPN: &[&str] = &[
 ];
 /// Plain protocols that the first bytes tell.
 const PLAIN_HTTP: &[&str] = &["http/1.1", "h2c"];
-/// After this, a silent client of a TCP port is passed as plaintext.
-const DETECTION_TIMEOUT: Duration = Duration::from_millis(100);
+/// After this, a silent client of a TCP port is passed as plaintext. Long enough for the ClientHello of a sidecar on
+/// a starved machine: one that came later would be relayed to the application as if it were plaintext.
+const DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
 const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Adds listeners and clusters.
