@@ -55,6 +55,11 @@ impl Failure {
 
 /// Reads.
 pub async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
+    understood(&text(path).await?)
+}
+
+/// Reads what is not understood yet.
+pub async fn text(path: &str) -> Result<String, Failure> {
     let response = RequestBuilder::new(path)
         .send()
         .await
@@ -64,13 +69,23 @@ pub async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
         .text()
         .await
         .map_err(|error| Failure::unreachable(&error))?;
-    if !response.ok() {
-        return Err(Failure::of(status, body));
+    if response.ok() {
+        Ok(body)
+    } else {
+        Err(Failure::of(status, body))
     }
-    serde_json::from_str(&body).map_err(|error| Failure {
+}
+
+/// An answer's value.
+pub fn understood<T: DeserializeOwned>(body: &str) -> Result<T, Failure> {
+    serde_json::from_str(body).map_err(|error| not_understood(&error))
+}
+
+fn not_understood(error: &serde_json::Error) -> Failure {
+    Failure {
         message: format!("the console's answer is not understood: {error}"),
-        ..Failure::of(status, String::new())
-    })
+        ..Failure::of(200, String::new())
+    }
 }
 
 /// Sends a body, reads the answer.

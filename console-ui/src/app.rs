@@ -57,7 +57,8 @@ impl Spoken {
     pub fn switch(self, language: Language) {
         language.speak();
         language.remember();
-        self.0.set(language);
+        // The page is drawn anew: not while one of its own buttons still runs.
+        request_animation_frame(move || self.0.set(language));
     }
 }
 

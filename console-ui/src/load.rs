@@ -1,5 +1,6 @@
 //! Data of a page: asked for again when its question changes or time passes, shown dimmed while it is refreshed.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use leptos::prelude::*;
@@ -44,9 +45,37 @@ where
         stale: RwSignal::new(false),
         again: RwSignal::new(0),
     };
+    let take = move |body: &str| {
+        let value = api::understood::<T>(body)?;
+        loaded.value.try_set(Some(value));
+        Ok(())
+    };
+    ask(
+        Box::new(path),
+        Rc::new(take),
+        Asking {
+            failure: loaded.failure,
+            stale: loaded.stale,
+            again: loaded.again,
+        },
+    );
+    loaded
+}
+
+/// Everything about a question but the type of its answer: written once, not once for each type.
+#[derive(Clone, Copy)]
+struct Asking {
+    failure: RwSignal<Option<Failure>>,
+    stale: RwSignal<bool>,
+    again: RwSignal<u32>,
+}
+
+type Take = Rc<dyn Fn(&str) -> Result<(), Failure>>;
+
+fn ask(path: Box<dyn Fn() -> Option<String>>, take: Take, asking: Asking) {
     let turn = StoredValue::new(0_u32);
     Effect::new(move |before: Option<Option<String>>| {
-        loaded.again.track();
+        asking.again.track();
         let path = path();
         turn.update_value(|turn| *turn = turn.wrapping_add(1));
         let mine = turn.get_value();
@@ -57,34 +86,27 @@ where
             set_timeout(
                 move || {
                     if turn.try_get_value() == Some(mine) {
-                        loaded.stale.try_set(true);
+                        asking.stale.try_set(true);
                     }
                 },
                 PATIENCE,
             );
         }
+        let take = take.clone();
         spawn_local(async move {
-            let answer = api::get::<T>(&question).await;
+            let answer = api::text(&question).await;
             // Another question was asked meanwhile, or the page is gone.
             if turn.try_get_value() != Some(mine) {
                 return;
             }
             // The timer of this turn must not mark the answer.
             turn.update_value(|turn| *turn = turn.wrapping_add(1));
-            loaded.stale.try_set(false);
-            match answer {
-                Ok(value) => {
-                    loaded.failure.try_set(None);
-                    loaded.value.try_set(Some(value));
-                }
-                Err(failure) => {
-                    loaded.failure.try_set(Some(failure));
-                }
-            }
+            asking.stale.try_set(false);
+            let failure = answer.and_then(|body| take(&body)).err();
+            asking.failure.try_set(failure);
         });
         path
     });
-    loaded
 }
 
 impl<T: Clone + Send + Sync + 'static> Loaded<T> {

@@ -100,7 +100,7 @@ test("rates are the counts by the length of the window", async () => {
 
 for (const theme of ["light", "dark"]) {
   test(`every page is within everyone's reach, ${theme}`, async () => {
-    const pages = { graph: ["/graph", ".node"], "graph-edge": [`/graph?sel=edge:default/productpage-v1~default/reviews-v1`, "[data-panel=edge]"], "graph-versions": ["/graph?type=versionedApp&label=p95", ".node"], "graph-services": ["/graph?type=service", ".node"], config: ["/config", "table[data-objects] tbody tr"], editor: [EDITOR, ".cm-line"], mesh: ["/mesh", "table[data-proxies] tbody tr"] };
+    const pages = { graph: ["/graph", ".node"], "graph-edge": [`/graph?sel=edge:default/productpage-v1~default/reviews-v1`, "[data-panel=edge]"], "graph-versions": ["/graph?type=versionedApp&label=p95", ".node"], "graph-services": ["/graph?type=service", ".node"], config: ["/config", "table[data-objects] tbody tr"], editor: [EDITOR, ".cm-line"], mesh: ["/mesh", "[data-proxies] tbody tr"] };
     for (const [name, [path, ready]] of Object.entries(pages)) {
       const page = await visit(path, ready, { theme });
       await page.waitForFunction(() => !document.querySelector(".spin"));

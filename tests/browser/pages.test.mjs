@@ -25,7 +25,7 @@ const PAGES = {
   "graph-table": ["/graph?view=table", "table[data-edges] tbody tr"],
   config: ["/config", "table[data-objects] tbody tr"],
   editor: ["/config/VirtualService/default/reviews", ".cm-line"],
-  mesh: ["/mesh", "table[data-proxies] tbody tr"],
+  mesh: ["/mesh", "[data-proxies] tbody tr"],
 };
 
 async function visit(path, ready, options) {
@@ -126,9 +126,9 @@ describe("graph", () => {
     const page = await open(browser, `${server.url}/mesh`);
     await page.route("**/api/graph/stream*", (route) => route.abort());
     await page.click('nav a[href="/graph"]');
-    await page.waitForSelector(".banner");
+    await page.waitForSelector(".banner:not(.info)");
     await page.unroute("**/api/graph/stream*");
-    await page.waitForSelector(".banner", { state: "detached", timeout: 10_000 });
+    await page.waitForSelector(".banner:not(.info)", { state: "detached", timeout: 10_000 });
     await page.context().close();
   });
 });

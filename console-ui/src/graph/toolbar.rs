@@ -88,7 +88,7 @@ fn Namespaces(choice: Choice, namespaces: Memo<Vec<String>>) -> impl IntoView {
     let all = move || choice.namespaces.with(Vec::is_empty);
     view! {
         <details class="chooser" node_ref=menu data-namespace-menu="">
-            <summary class="button" aria-label=t().namespaces>{sized_icon("component", "icon small")}<span>{face}</span>{sized_icon("chevron-down", "icon small")}</summary>
+            <summary class="button" title=t().namespaces>{sized_icon("component", "icon small")}<span>{face}</span>{sized_icon("chevron-down", "icon small")}</summary>
             <div class="popover start namespace-list" role="group" aria-label=words().choose_namespaces>
                 <label><input type="checkbox" prop:checked=all on:change=move |_| write(Vec::new())/>{t().all_namespaces}</label>
                 {move || namespaces.get().into_iter().map(|name| {

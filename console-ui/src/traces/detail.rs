@@ -291,7 +291,7 @@ fn TraceHead(
 /// What a reader must know before believing the picture.
 #[component]
 fn Hints(tree: Memo<Tree>) -> impl IntoView {
-    let hints = move || {
+    move || {
         tree.with(|tree| {
             let skew = tree.skew_us();
             let orphans = tree.orphans();
@@ -301,8 +301,7 @@ fn Hints(tree: Memo<Tree>) -> impl IntoView {
                 {(skew > 0.0).then(|| view! { <div class="banner info" role="status" data-skew="">{icon("clock")}{(words().skew)(&micros(skew))}<span class="detail">{words().skew_hint}</span></div> })}
             }
         })
-    };
-    hints
+    }
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ fn mistakes_are_named() {
     for (text, part) in [
         ("rat > 1", "“rat”"),
         ("healty", "healthy"),
-        ("zzzzzzzz", "see ?"),
+        ("zzzzzzzz", "See ?"),
         ("rate", "rate > 1"),
         ("rate >", "after rate"),
         ("rate > fast", "“fast”"),
