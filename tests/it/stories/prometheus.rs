@@ -170,8 +170,20 @@ async fn every_panel_and_known_query_finds_data() -> Result<()> {
 
     let place = Place::new()?;
     let demo = place.start(&["--rps", "50"]).await?;
+    let began = std::time::Instant::now();
     let prometheus = Prometheus::start(place.address("--metrics-address")?).await?;
     let missing = eventually("data in every panel", DEADLINE, async || {
+        // Pushes and their durations have data only while configuration changes.
+        let share = 10
+            + u32::from(
+                std::time::Instant::now()
+                    .duration_since(began)
+                    .as_secs()
+                    .is_multiple_of(2),
+            );
+        if let Err(error) = demo.set_reviews_weights(100 - share, share).await {
+            return Err(format!("{error:#}"));
+        }
         let mut missing = Vec::new();
         for (name, queries) in &wanted {
             for query in queries {

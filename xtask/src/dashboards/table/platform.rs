@@ -302,7 +302,6 @@ pub(super) fn proxy() -> Dashboard {
                     ),
                 ],
             ),
-            row("Process", process_panels(r#"job=~".*prox.*""#)),
         ],
     }
 }
