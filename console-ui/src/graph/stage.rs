@@ -57,8 +57,17 @@ struct Stage {
     backstage: StoredValue<Backstage, LocalStorage>,
 }
 
-/// An observer with the closure that it calls.
-type Watch = (ResizeObserver, Closure<dyn FnMut()>);
+/// An observer with the closure that it calls; it must not outlive it.
+struct Watch {
+    observer: ResizeObserver,
+    _measure: Closure<dyn FnMut()>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.observer.disconnect();
+    }
+}
 
 #[derive(Clone, Copy, PartialEq)]
 struct Drag {
@@ -138,9 +147,12 @@ impl Stage {
                     f64::from(measured.client_height()),
                 ));
             });
-            if let Ok(watch) = ResizeObserver::new(measure.as_ref().unchecked_ref()) {
-                watch.observe(&element);
-                observer.set_value(Some((watch, measure)));
+            if let Ok(watcher) = ResizeObserver::new(measure.as_ref().unchecked_ref()) {
+                watcher.observe(&element);
+                observer.set_value(Some(Watch {
+                    observer: watcher,
+                    _measure: measure,
+                }));
             }
         });
         Effect::new(move |_| {
