@@ -153,7 +153,8 @@ describe("config", () => {
   test("an unknown subset is saved after a question, as kubectl would", async () => {
     const page = await visit("/config/VirtualService/default/ratings", ".cm-line");
     await setText(page, (text) => text.replace("subset: v9", "subset: v8"));
-    await page.waitForSelector("[data-problems] .problem.error");
+    // The old text's problem stands there until the new text has been judged.
+    await page.waitForSelector('[data-problems] .problem.error:has-text("v8")');
     await page.click("[data-review]:enabled");
     const questions = [];
     page.on("dialog", (dialog) => {
