@@ -133,18 +133,17 @@ pub fn workload(row: &WorkloadRow, link: impl Fn(&str) -> String) -> Row {
         },
         Cell::soft(labels.join(", ")),
     ];
-    // A workload that only calls shows what it calls.
-    let busy = if row.inbound.requests == 0 {
-        &row.outbound
-    } else {
-        &row.inbound
-    };
-    traffic(&mut cells, busy);
+    traffic(&mut cells, busier(&row.inbound, &row.outbound));
     Row {
         id: format!("{}/{}", row.namespace, row.name),
         href: Some(link(&format!("/workloads/{}/{}", row.namespace, row.name))),
         cells,
     }
+}
+
+/// What comes in; what goes out for one that only calls.
+fn busier<'t>(inbound: &'t Traffic, outbound: &'t Traffic) -> &'t Traffic {
+    if inbound.requests == 0 { outbound } else { inbound }
 }
 
 /// Applications.
@@ -169,12 +168,7 @@ pub fn app(row: &AppRow, link: impl Fn(&str) -> String) -> Row {
         Cell::soft(row.versions.join(", ")),
         Cell::count(workloads).titled(row.workloads.join("\n")),
     ];
-    let busy = if row.inbound.requests == 0 {
-        &row.outbound
-    } else {
-        &row.inbound
-    };
-    traffic(&mut cells, busy);
+    traffic(&mut cells, busier(&row.inbound, &row.outbound));
     Row {
         id: format!("{}/{}", row.namespace, row.name),
         href: Some(link(&format!("/apps/{}/{}", row.namespace, row.name))),
