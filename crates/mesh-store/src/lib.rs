@@ -16,7 +16,6 @@ pub mod cover;
 pub mod sums;
 
 pub mod conformance;
-pub mod sqlite;
 
 mod engine;
 mod link;
@@ -25,5 +24,4 @@ mod place;
 pub use engine::SqlStore;
 pub use history::{Appended, Error, Gap, History, Limits, Resolution, Usage};
 pub use records::{Records, Revisions};
-pub use sqlite::SqliteHistory;
 pub use store::{Database, Store, StoreOptions, open};
