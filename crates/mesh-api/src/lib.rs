@@ -1,11 +1,13 @@
 //! The REST types that the browser sees: method, path, request, response, error.
 //!
 //! serde only; builds for wasm32. The control plane answers [`graph`], [`config`], [`mesh`], [`requests`],
-//! [`traces`], [`history`], [`metrics`] and [`inventory`] on its query port; the console passes them through unchanged and adds [`session`], [`layout`] and the object routes of
+//! [`traces`], [`history`], [`metrics`], [`inventory`] and [`explain`] on its
+//! query port; the console passes them through unchanged and adds [`session`], [`layout`] and the object routes of
 //! [`config`].
 
 pub mod config;
 pub mod error;
+pub mod explain;
 pub mod graph;
 pub mod history;
 pub mod idle;
