@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use crate::matching::{HeaderMatch, StringMatch};
 use crate::request::RequestView;
 use crate::token::Claim;
+use crate::why::{Considered, NoWhy, Why};
 
 /// Sets of rules in the order in which they are asked; a request must pass each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -147,11 +148,11 @@ impl Policies {
         let mut decision = Decision::default();
         for (at, set) in self.0.iter().enumerate() {
             if let Some(shadow) = &set.shadow {
-                let rule = first(shadow, facts);
+                let rule = first_noting(shadow, facts, &mut NoWhy);
                 decision.noted.push((Matched { set: at, rule }, true));
             }
             let Some(enforced) = &set.enforced else { continue };
-            let rule = first(enforced, facts);
+            let rule = first_noting(enforced, facts, &mut NoWhy);
             let matched = Matched { set: at, rule };
             match (set.action, rule) {
                 (PolicyAction::Audit, None) | (PolicyAction::Deny, None) => {}
@@ -176,11 +177,34 @@ impl Policies {
     }
 }
 
-fn first(rules: &[PolicyRule], facts: &AccessFacts<'_>) -> Option<usize> {
-    rules.iter().position(|rule| {
-        rule.permissions.iter().any(|check| check.holds(facts))
-            && rule.principals.iter().any(|check| check.holds(facts))
-    })
+/// The first rule that matches, with a note for each.
+#[must_use]
+pub fn first_noting<W: Why>(rules: &[PolicyRule], facts: &AccessFacts<'_>, why: &mut W) -> Option<usize> {
+    let mut found = None;
+    for (position, rule) in rules.iter().enumerate() {
+        let holds = rule.holds(facts);
+        why.note(|| match (holds, found) {
+            (true, None) => Considered::won(position, "the first rule that matches"),
+            (true, Some(_)) => Considered::lost(position, "matches too, but an earlier rule has decided"),
+            (false, _) => Considered::lost(position, rule.failing(facts)),
+        });
+        if holds && found.is_none() {
+            found = Some(position);
+            if !W::ON {
+                break;
+            }
+        }
+    }
+    found
+}
+
+impl PolicyRule {
+    /// Whether one of its permissions and one of its principals hold.
+    #[must_use]
+    pub fn holds(&self, facts: &AccessFacts<'_>) -> bool {
+        self.permissions.iter().any(|check| check.holds(facts))
+            && self.principals.iter().any(|check| check.holds(facts))
+    }
 }
 
 impl Check {

@@ -12,6 +12,7 @@ pub mod matching;
 pub mod path;
 pub mod record;
 pub mod request;
+pub mod why;
 
 pub mod authorization;
 pub mod listener;
@@ -23,8 +24,11 @@ pub mod cluster;
 pub mod retry;
 
 pub mod edge;
+pub mod explain;
 pub mod flags;
 pub mod histogram;
 
 pub mod secret;
 pub mod snapshot;
+
+mod describe;

@@ -9,6 +9,10 @@ use crate::cluster::{CertificateSource, PeerValidation};
 use crate::route::{RouteOrigin, RouteTable};
 use crate::token::TokenRules;
 
+mod choose;
+
+pub use choose::{ChainUnmet, ChosenChain, Closeness, ConnectionFacts};
+
 /// A bound (or, with capture, virtual) port.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {

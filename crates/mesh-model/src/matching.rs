@@ -186,7 +186,8 @@ impl HeaderMatch {
     }
 }
 
-fn each_value(request: &dyn RequestView, name: &str, found: &mut dyn FnMut(&[u8]) -> bool) {
+/// Calls `found` with each value of a header or pseudo header.
+pub(crate) fn each_value(request: &dyn RequestView, name: &str, found: &mut dyn FnMut(&[u8]) -> bool) {
     match name {
         ":method" => {
             found(request.method());

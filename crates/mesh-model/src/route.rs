@@ -13,7 +13,7 @@ mod find;
 mod redirect;
 
 pub use edits::{FormatFacts, write_value};
-pub use find::{Found, HostIndex, host_of, split_port};
+pub use find::{Found, HostIndex, Unmet, host_of, split_port};
 pub use redirect::{RequestTarget, Rewriter};
 
 /// A named set of virtual hosts. Route tables are named by port (`80`, `9080`) at sidecars and `http.8080`

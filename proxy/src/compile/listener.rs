@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mesh_model::cluster::RootSource;
 use mesh_model::listener::{
-    ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, HttpConnection, Listener,
-    RouteSource,
+    ChainMatch, ChosenChain, ConnectionFacts, ConnectionService, Direction, DownstreamTls, FilterChain,
+    HttpConnection, Listener, RouteSource,
 };
 use parking_lot::Mutex;
 use rustls::ServerConfig;
@@ -251,13 +251,16 @@ impl ListenerEntry {
     /// The chain that serves a connection: the most specific of those that match.
     #[must_use]
     pub(crate) fn chain(&self, hello: &Hello, destination: SocketAddr) -> Option<&Arc<ChainEntry>> {
-        self.chains
-            .iter()
-            .rev()
-            .filter_map(|chain| Some((specificity(&chain.matches, hello, destination)?, chain)))
-            .max_by_key(|(rank, _)| *rank)
-            .map(|(_, chain)| chain)
-            .or(self.default_chain.as_ref())
+        let facts = ConnectionFacts {
+            tls: hello.tls,
+            server_name: hello.server_name.as_deref(),
+            protocols: &hello.protocols,
+            destination,
+        };
+        match self.listener.choose(&facts)? {
+            ChosenChain::Chain(position) => self.chains.get(position),
+            ChosenChain::Default => self.default_chain.as_ref(),
+        }
     }
 
     /// A chain by name.
@@ -268,61 +271,4 @@ impl ListenerEntry {
             .chain(&self.default_chain)
             .find(|chain| chain.name == name)
     }
-}
-
-/// Envoy's order: port, address range, server name, transport, application protocol.
-fn specificity(
-    matches: &ChainMatch,
-    hello: &Hello,
-    destination: SocketAddr,
-) -> Option<(bool, u8, usize, bool, bool)> {
-    if matches
-        .destination_port
-        .is_some_and(|port| port != destination.port())
-        || matches.tls.is_some_and(|tls| tls != hello.tls)
-    {
-        return None;
-    }
-    let range = if matches.destination_ranges.is_empty() {
-        0
-    } else {
-        matches
-            .destination_ranges
-            .iter()
-            .filter(|range| range.contains(&destination.ip()))
-            .map(|range| range.prefix_len() + 1)
-            .max()?
-    };
-    let name = if matches.server_names.is_empty() {
-        0
-    } else {
-        let asked = hello.server_name.as_deref()?;
-        matches
-            .server_names
-            .iter()
-            .filter_map(|name| match name.strip_prefix('*') {
-                Some("") => Some(1),
-                Some(suffix) => {
-                    (asked.len() > suffix.len() && asked.ends_with(suffix)).then(|| suffix.len() + 1)
-                }
-                None => name.eq_ignore_ascii_case(asked).then_some(usize::MAX),
-            })
-            .max()?
-    };
-    let protocols = &matches.application_protocols;
-    if !protocols.is_empty()
-        && !hello
-            .protocols
-            .iter()
-            .any(|p| protocols.iter().any(|m| m.as_bytes() == p))
-    {
-        return None;
-    }
-    Some((
-        matches.destination_port.is_some(),
-        range,
-        name,
-        matches.tls.is_some(),
-        !protocols.is_empty(),
-    ))
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Domain, PathMatch, Route, RouteMatch, RouteTable, VirtualHost};
-use crate::matching::query_value;
+use crate::matching::{HeaderMatch, QueryMatch, query_value};
 use crate::request::RequestView;
+use crate::why::{Considered, NoWhy, Why};
 
 /// The rule that serves a request, as positions in its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,22 @@ impl RouteTable {
     /// prefix wildcard, then `*`. A wildcard stands for at least one character. ASCII case is ignored.
     #[must_use]
     pub fn virtual_host(&self, host: &[u8]) -> Option<usize> {
+        self.virtual_host_noting(host, &mut NoWhy)
+    }
+
+    /// [`RouteTable::virtual_host`], with a note for each virtual host.
+    #[must_use]
+    pub fn virtual_host_noting<W: Why>(&self, host: &[u8], why: &mut W) -> Option<usize> {
+        let found = self.best_virtual_host(host);
+        if W::ON {
+            for (position, virtual_host) in self.virtual_hosts.iter().enumerate() {
+                why.note(|| virtual_host_note(position, virtual_host, host, found));
+            }
+        }
+        found.map(|(_, position)| position)
+    }
+
+    fn best_virtual_host(&self, host: &[u8]) -> Option<(Rank, usize)> {
         let mut best: Option<(Rank, usize)> = None;
         for (position, virtual_host) in self.virtual_hosts.iter().enumerate() {
             for domain in &virtual_host.domains {
@@ -38,7 +55,35 @@ impl RouteTable {
                 }
             }
         }
-        best.map(|(_, position)| position)
+        best
+    }
+}
+
+fn virtual_host_note(
+    position: usize,
+    virtual_host: &VirtualHost,
+    host: &[u8],
+    found: Option<(Rank, usize)>,
+) -> Considered {
+    let name = String::from_utf8_lossy(host);
+    let own = virtual_host
+        .domains
+        .iter()
+        .filter_map(|domain| Some((rank(domain, host)?, domain)))
+        .max_by_key(|(rank, _)| *rank);
+    match (own, found) {
+        (Some((_, domain)), Some((_, winner))) if winner == position => {
+            Considered::won(position, format!("domain {domain} is the closest to {name:?}"))
+        }
+        (Some((own, domain)), Some((best, _))) if own < best => Considered::lost(
+            position,
+            format!("domain {domain} covers {name:?}, but another domain is closer"),
+        ),
+        (Some((_, domain)), _) => Considered::lost(
+            position,
+            format!("domain {domain} covers {name:?}, but an earlier virtual host has it"),
+        ),
+        (None, _) => Considered::lost(position, format!("no domain covers {name:?}")),
     }
 }
 
@@ -91,7 +136,58 @@ impl VirtualHost {
     /// Position of the first route that matches.
     #[must_use]
     pub fn find(&self, request: &dyn RequestView) -> Option<usize> {
-        self.routes.iter().position(|route| route.matches.holds(request))
+        self.find_noting(request, &mut NoWhy)
+    }
+
+    /// [`VirtualHost::find`], with a note for each route.
+    #[must_use]
+    pub fn find_noting<W: Why>(&self, request: &dyn RequestView, why: &mut W) -> Option<usize> {
+        let mut found = None;
+        for (position, route) in self.routes.iter().enumerate() {
+            let unmet = route.matches.unmet(request);
+            why.note(|| match (&unmet, found) {
+                (Some(unmet), _) => Considered::lost(position, unmet.reason(request)),
+                (None, Some(_)) => Considered::lost(position, "matches too, but an earlier rule has won"),
+                (None, None) => Considered::won(position, "the first rule whose conditions all hold"),
+            });
+            if unmet.is_none() && found.is_none() {
+                found = Some(position);
+                if !W::ON {
+                    break;
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The first condition of a rule that does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmet<'r> {
+    /// The path's.
+    Path(&'r PathMatch),
+    /// One on a header.
+    Header(&'r HeaderMatch),
+    /// One on the query.
+    Query(&'r QueryMatch),
+}
+
+impl Unmet<'_> {
+    /// What was wanted and what was there.
+    #[must_use]
+    pub fn reason(&self, request: &dyn RequestView) -> String {
+        let say = |value: &[u8]| format!("{:?}", String::from_utf8_lossy(value));
+        match self {
+            Self::Path(path) => format!("wanted: {path}; path is {}", say(request.path())),
+            Self::Header(header) => format!(
+                "wanted: {header}; {}",
+                crate::describe::header_says(request, &header.name)
+            ),
+            Self::Query(query) => match query_value(request.query(), query.name.as_bytes()) {
+                None => format!("wanted: {query}; it is absent"),
+                Some(value) => format!("wanted: {query}; it is {}", say(value)),
+            },
+        }
     }
 }
 
@@ -99,14 +195,24 @@ impl RouteMatch {
     /// Whether every condition holds.
     #[must_use]
     pub fn holds(&self, request: &dyn RequestView) -> bool {
-        self.path_holds(request.path())
-            && self.headers.iter().all(|header| header.holds(request))
-            && self.query.iter().all(
-                |query| match query_value(request.query(), query.name.as_bytes()) {
-                    None => false,
-                    Some(value) => query.value.as_ref().is_none_or(|m| m.matches(value)),
-                },
-            )
+        self.unmet(request).is_none()
+    }
+
+    /// The first condition that does not hold, in the order path, headers, query.
+    #[must_use]
+    pub fn unmet(&self, request: &dyn RequestView) -> Option<Unmet<'_>> {
+        if !self.path_holds(request.path()) {
+            return Some(Unmet::Path(&self.path));
+        }
+        if let Some(header) = self.headers.iter().find(|header| !header.holds(request)) {
+            return Some(Unmet::Header(header));
+        }
+        let query_holds = |query: &QueryMatch| match query_value(request.query(), query.name.as_bytes()) {
+            None => false,
+            Some(value) => query.value.as_ref().is_none_or(|m| m.matches(value)),
+        };
+        let query = self.query.iter().find(|query| !query_holds(query));
+        query.map(Unmet::Query)
     }
 
     fn path_holds(&self, path: &[u8]) -> bool {
