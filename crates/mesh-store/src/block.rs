@@ -7,17 +7,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use mesh_model::edge::{Reporter, RequestProtocol, SeriesDelta, SeriesKey};
 use mesh_model::flags::ResponseFlags;
-use mesh_model::histogram::ExponentialHistogram;
+use mesh_model::histogram::{ExponentialHistogram, LOWEST_SCALE, SCALE};
 use mesh_model::route::RouteOrigin;
 use mesh_model::workload::{ServiceName, Workload};
 
 use crate::history::Error;
 
-const VERSION: u8 = 1;
+/// Histograms were of scale 5 in version 1.
+const FIRST: u8 = 1;
+const VERSION: u8 = 4;
 const LEVEL: i32 = 3;
 /// A block that says it is larger is damaged.
 const MAX_BYTES: usize = 256 << 20;
 const TEXT_COLUMNS: usize = 19;
+const FACTS: usize = 12;
 
 /// Series with their facts.
 pub type Block = BTreeMap<SeriesKey, SeriesDelta>;
@@ -83,7 +86,7 @@ pub fn encode(series: &[(&SeriesKey, &SeriesDelta)]) -> Vec<u8> {
         out.extend_from_slice(text.as_bytes());
     }
     columns.iter().flatten().for_each(|index| put(&mut out, *index));
-    let facts: [fn(&SeriesKey, &SeriesDelta) -> u64; 11] = [
+    let facts: [fn(&SeriesKey, &SeriesDelta) -> u64; FACTS] = [
         |k, _| u64::from(k.reporter == Reporter::Destination),
         |k, _| match k.protocol {
             RequestProtocol::Http => 0,
@@ -99,6 +102,7 @@ pub fn encode(series: &[(&SeriesKey, &SeriesDelta)]) -> Vec<u8> {
         |_, d| d.request_bytes,
         |_, d| d.response_bytes,
         |_, d| d.duration.zero_count,
+        |_, d| d.duration.coarser.into(),
     ];
     for fact in facts {
         series
@@ -125,9 +129,11 @@ pub fn encode(series: &[(&SeriesKey, &SeriesDelta)]) -> Vec<u8> {
 /// Reads [`encode`].
 pub fn decode(bytes: &[u8]) -> Result<Vec<(SeriesKey, SeriesDelta)>, Error> {
     let mut input = Input(bytes);
-    if input.byte()? != VERSION {
-        return Err(damaged("unknown version"));
-    }
+    let first = match input.byte()? {
+        FIRST => true,
+        VERSION => false,
+        _ => return Err(damaged("unknown version")),
+    };
     let count = input.length()?;
     let texts = (0..input.length()?)
         .map(|_| input.text())
@@ -140,7 +146,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(SeriesKey, SeriesDelta)>, Error> {
     let indexes = (0..TEXT_COLUMNS)
         .map(|_| column(&mut input))
         .collect::<Result<Vec<_>, Error>>()?;
-    let facts = (0..11)
+    let facts = (0..if first { FACTS - 1 } else { FACTS })
         .map(|_| column(&mut input))
         .collect::<Result<Vec<_>, Error>>()?;
     let sums = (0..count)
@@ -169,7 +175,9 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(SeriesKey, SeriesDelta)>, Error> {
                 .unwrap_or_default()
         };
         let key = key(&text, &fact)?;
+        let coarser = if first { 1 } else { coarser(fact(11))? };
         let mut duration = ExponentialHistogram {
+            coarser,
             zero_count: fact(10),
             count: fact(10),
             sum,
@@ -194,6 +202,13 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(SeriesKey, SeriesDelta)>, Error> {
         series.push((key, delta));
     }
     Ok(series)
+}
+
+/// How far below the present scale a histogram is.
+pub(crate) fn coarser(value: u64) -> Result<u8, Error> {
+    let deepest = u64::from((SCALE - LOWEST_SCALE).unsigned_abs());
+    let known = u8::try_from(value).ok().filter(|_| value <= deepest);
+    known.ok_or_else(|| damaged("scale"))
 }
 
 fn texts(key: &SeriesKey) -> [&str; TEXT_COLUMNS] {

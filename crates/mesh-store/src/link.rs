@@ -83,6 +83,10 @@ impl Row {
         column!(self, column, &[u8])
     }
 
+    pub(crate) fn blob_or_none(&self, column: usize) -> Result<Option<&[u8]>, Error> {
+        column!(self, column, Option<&[u8]>)
+    }
+
     pub(crate) fn boolean(&self, column: usize) -> Result<bool, Error> {
         column!(self, column, bool)
     }

@@ -3,7 +3,10 @@
 pub(crate) mod codec;
 pub(crate) mod heat;
 pub(crate) mod matcher;
+pub(crate) mod names;
 pub(crate) mod segment;
+pub(crate) mod series;
+pub(crate) mod texts;
 
 use mesh_model::record::{KeptReason, KeptRequest, Span, TraceId};
 

@@ -11,11 +11,13 @@ use mesh_model::histogram::ExponentialHistogram;
 use crate::block::{self, Input, damaged, put, put_signed};
 use crate::history::Error;
 
-/// Layout of a block whose keys stand apart; 1 is [`block::encode`], which has its keys itself.
-const VERSION: u8 = 2;
-const COLUMNS: usize = 9;
+/// Layout of a block whose keys stand apart; other versions are of [`block::encode`], which has its keys itself.
+const VERSION: u8 = 3;
+/// The layout before: histograms were of scale 5, and no column says so.
+const SECOND: u8 = 2;
+const COLUMNS: usize = 10;
 /// Buckets side by side in memory: 32 doublings, a microsecond to an hour. What is beyond stands in a map.
-const WIDTH: usize = 1024;
+const WIDTH: usize = 2048;
 /// Buckets are added in groups of so many.
 const STRIDE: i32 = 16;
 
@@ -93,11 +95,14 @@ pub struct Sum {
     attempts: u64,
     request_bytes: u64,
     response_bytes: u64,
+    /// How far the histogram is below the present scale.
+    coarser: u8,
     zeros: u64,
     milliseconds: f64,
     /// Index of the first of `near`.
     first: i32,
-    near: Vec<u64>,
+    near: Vec<u32>,
+    /// What is too far away or too much for `near`.
     far: BTreeMap<i32, u64>,
 }
 
@@ -111,9 +116,36 @@ impl Sum {
         self.response_bytes = self.response_bytes.saturating_add(delta.response_bytes);
         self.zeros = self.zeros.saturating_add(delta.duration.zero_count);
         self.milliseconds += delta.duration.sum;
+        let by = self.meet(delta.duration.coarser);
         for (index, count) in &delta.duration.buckets {
-            self.count(*index, *count);
+            self.count(index >> by, *count);
         }
+    }
+
+    /// Takes the lower of two scales; says by how much to shift the indexes of buckets that come.
+    #[inline]
+    fn meet(&mut self, coarser: u8) -> u32 {
+        if coarser > self.coarser {
+            self.coarsen(coarser);
+        }
+        u32::from(self.coarser - coarser)
+    }
+
+    #[cold]
+    fn coarsen(&mut self, coarser: u8) {
+        let by = u32::from(coarser - self.coarser);
+        let before = std::mem::take(self);
+        let (near, far) = (Vec::new(), BTreeMap::new());
+        *self = Self {
+            coarser,
+            first: 0,
+            near,
+            far,
+            ..before.clone()
+        };
+        before
+            .buckets()
+            .for_each(|(index, count)| self.count(index >> by, count));
     }
 
     /// Adds another sum.
@@ -128,16 +160,21 @@ impl Sum {
         self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
         self.zeros = self.zeros.saturating_add(other.zeros);
         self.milliseconds += other.milliseconds;
+        let by = self.meet(other.coarser);
         other
             .buckets()
-            .for_each(|(index, count)| self.count(index, count));
+            .for_each(|(index, count)| self.count(index >> by, count));
     }
 
     #[inline]
     fn count(&mut self, index: i32, count: u64) {
         let at = usize::try_from(i64::from(index) - i64::from(self.first));
-        if let Some(bucket) = at.ok().and_then(|at| self.near.get_mut(at)) {
-            *bucket = bucket.saturating_add(count);
+        if let Some(bucket) = at.ok().and_then(|at| self.near.get_mut(at))
+            && let Some(sum) = u32::try_from(count)
+                .ok()
+                .and_then(|count| bucket.checked_add(count))
+        {
+            *bucket = sum;
         } else {
             self.count_beyond(index, count);
         }
@@ -154,8 +191,7 @@ impl Sum {
             (i64::from(self.first) + self.near.len() as i64).max(i64::from(aligned) + i64::from(STRIDE));
         let width = usize::try_from(end - i64::from(first)).unwrap_or(usize::MAX);
         if width > WIDTH {
-            let bucket = self.far.entry(index).or_default();
-            *bucket = bucket.saturating_add(count);
+            self.count_far(index, count);
             return;
         }
         let before = usize::try_from(i64::from(self.first) - i64::from(first)).unwrap_or_default();
@@ -165,17 +201,23 @@ impl Sum {
         self.first = first;
         self.near.resize(width, 0);
         let at = usize::try_from(i64::from(index) - i64::from(first)).unwrap_or(usize::MAX);
-        if let Some(bucket) = self.near.get_mut(at) {
-            *bucket = bucket.saturating_add(count);
+        let bucket = self.near.get_mut(at);
+        match bucket.zip(u32::try_from(count).ok()) {
+            Some((bucket, count)) if bucket.checked_add(count).is_some() => *bucket += count,
+            _ => self.count_far(index, count),
         }
     }
 
-    /// What is not empty; near ones rise, far ones come where they belong.
+    fn count_far(&mut self, index: i32, count: u64) {
+        let bucket = self.far.entry(index).or_default();
+        *bucket = bucket.saturating_add(count);
+    }
+
+    /// What is not empty, in any order; one index may come twice.
     fn buckets(&self) -> impl Iterator<Item = (i32, u64)> {
-        let low = self.far.range(..self.first).map(|(i, n)| (*i, *n));
-        let near = (self.first..).zip(&self.near).map(|(i, n)| (i, *n));
-        let high = self.far.range(self.first..).map(|(i, n)| (*i, *n));
-        low.chain(near).chain(high).filter(|(_, n)| *n > 0)
+        let near = (self.first..).zip(&self.near).map(|(i, n)| (i, u64::from(*n)));
+        let far = self.far.iter().map(|(i, n)| (*i, *n));
+        near.chain(far).filter(|(_, n)| *n > 0)
     }
 
     /// As a delta without its buckets.
@@ -185,6 +227,7 @@ impl Sum {
             requests: self.requests,
             attempts: self.attempts,
             duration: ExponentialHistogram {
+                coarser: self.coarser,
                 sum: self.milliseconds,
                 ..ExponentialHistogram::default()
             },
@@ -196,12 +239,17 @@ impl Sum {
     /// As a delta.
     #[must_use]
     pub fn delta(&self) -> SeriesDelta {
-        let buckets: BTreeMap<i32, u64> = self.buckets().collect();
+        let mut buckets: BTreeMap<i32, u64> = BTreeMap::new();
+        for (index, count) in self.buckets() {
+            let bucket = buckets.entry(index).or_default();
+            *bucket = bucket.saturating_add(count);
+        }
         let counted = buckets.values().fold(0_u64, |sum, n| sum.saturating_add(*n));
         SeriesDelta {
             requests: self.requests,
             attempts: self.attempts,
             duration: ExponentialHistogram {
+                coarser: self.coarser,
                 zero_count: self.zeros,
                 count: counted.saturating_add(self.zeros),
                 sum: self.milliseconds,
@@ -259,6 +307,7 @@ impl Sums {
             times,
             widths,
             buckets,
+            scales,
         ] = &mut columns;
         let mut rows = 0;
         let mut before = 0;
@@ -282,6 +331,7 @@ impl Sums {
                 last = i64::from(index);
             }
             put(widths, width);
+            put(scales, u64::from(sum.coarser));
         }
         let mut out = vec![VERSION];
         put(&mut out, rows);
@@ -296,7 +346,7 @@ impl Sums {
     /// the places that it marks are added (and all of an earlier format).
     pub fn add_block(&mut self, bytes: &[u8], keys: &mut Keys, mask: Option<&[bool]>) -> Result<(), Error> {
         let plain = block::decompress(bytes)?;
-        if plain.first() != Some(&VERSION) {
+        if !matches!(plain.first(), Some(&(VERSION | SECOND))) {
             for (key, delta) in block::decode(&plain)? {
                 self.at(keys.place(&key)).add(&delta);
             }
@@ -307,10 +357,10 @@ impl Sums {
 
     fn add_plain(&mut self, plain: &[u8], known: usize, mask: Option<&[bool]>) -> Result<(), Error> {
         let mut input = Input(plain);
-        input.byte()?;
+        let second = input.byte()? == SECOND;
         let rows = input.length()?;
         let mut lengths = [0; COLUMNS];
-        for length in &mut lengths {
+        for length in lengths.iter_mut().take(COLUMNS - usize::from(second)) {
             *length = usize::try_from(input.number()?).map_err(|_| damaged("length"))?;
         }
         let mut columns = [Input(&[]); COLUMNS];
@@ -327,6 +377,7 @@ impl Sums {
             times,
             widths,
             buckets,
+            scales,
         ] = &mut columns;
         let mut place = 0_u64;
         let mut skipped = Sum::default();
@@ -351,12 +402,18 @@ impl Sums {
             sum.response_bytes = sum.response_bytes.saturating_add(received.number()?);
             sum.zeros = sum.zeros.saturating_add(zeros.number()?);
             sum.milliseconds += times.float()?;
+            let scale = if second { 1 } else { scales.number()? };
+            let by = match scale {
+                // Nearly always.
+                0 if sum.coarser == 0 => 0,
+                scale => sum.meet(block::coarser(scale)?),
+            };
             let mut index = 0_i64;
             for _ in 0..widths.number()? {
                 index = index.saturating_add(buckets.signed()?);
                 let count = buckets.number()?;
                 if wanted {
-                    sum.count(i32::try_from(index).map_err(|_| damaged("bucket"))?, count);
+                    sum.count(i32::try_from(index).map_err(|_| damaged("bucket"))? >> by, count);
                 }
             }
         }

@@ -62,6 +62,70 @@ async fn a_newer_folder_is_refused() {
     assert!(matches!(error, Error::Newer { found: 99, .. }));
 }
 
+/// `data/format-2.db.zst` was written by the version before: 1 to 100 ms, a hundred requests a window, histograms of
+/// scale 5; blocks in three windows of an hour and one of the next, one window left in the journal, a segment of 64 kept
+/// requests and 16 fresh ones, a trace of two spans.
+#[tokio::test]
+async fn data_of_the_format_before_is_migrated_and_goes_on() {
+    use conformance::records::{request, trace_id};
+    use mesh_store::Records;
+    use mesh_store::records::RequestQuery;
+    let folder = tempfile::tempdir().unwrap();
+    let database = zstd::decode_all(&include_bytes!("data/format-2.db.zst")[..]).unwrap();
+    std::fs::write(folder.path().join("history.db"), database).unwrap();
+    std::fs::write(folder.path().join("format"), "2\n").unwrap();
+    let store = open(folder.path()).await;
+    assert!(folder.path().join("history.before-format-3.db").is_file());
+    let whole = async |from: u64, to: u64| {
+        let mut all = mesh_model::histogram::ExponentialHistogram::default();
+        let mut add = |_: u64, _: &_, delta: &mesh_model::edge::SeriesDelta| all.merge(&delta.duration);
+        let step = mesh_store::Resolution::Hour;
+        store.sums(from, to, step, &|_| true, &mut add).await.unwrap();
+        all
+    };
+    let fine = |window: u64, sequence: u64| {
+        let mut batch = batch("a", 1, sequence, window, 0);
+        for (_, delta) in &mut batch.windows[0].series {
+            (1..=100_u32).for_each(|ms| delta.duration.record(f64::from(ms)));
+            (delta.requests, delta.attempts) = (100, 100);
+        }
+        batch
+    };
+    let check = |all: &mesh_model::histogram::ExponentialHistogram, count: u64, coarser: u8, within: f64| {
+        assert_eq!((all.count, all.coarser), (count, coarser));
+        for q in [0.5, 0.9, 0.99] {
+            let found = all.quantile(q).unwrap();
+            assert!((found / (100.0 * q) - 1.0).abs() < within, "q{q} = {found}");
+        }
+    };
+    check(&whole(NOW, NOW + 7200).await, 500, 1, 0.011);
+    // New ones join a window that has old ones, and stand alone in another; folding changes nothing.
+    for (window, sequence) in [(NOW, 20), (NOW + 120, 21)] {
+        store.append(&fine(window, sequence), false).await.unwrap();
+    }
+    for _ in 0..2 {
+        check(&whole(NOW, NOW + 7200).await, 700, 1, 0.011);
+        check(&whole(NOW, NOW + 10).await, 200, 1, 0.011);
+        check(&whole(NOW + 120, NOW + 130).await, 100, 0, 0.0055);
+        store.fold(NOW + 3620).await.unwrap();
+    }
+    // Kept requests of both layouts.
+    store.keep(&[request(7), request(81)], &[]).await.unwrap();
+    let page = store
+        .requests(&RequestQuery::default(), 1000, None)
+        .await
+        .unwrap();
+    let wanted: Vec<_> = (1..=81).rev().map(request).collect();
+    assert!(page.requests == wanted, "{} requests", page.requests.len());
+    let text = RequestQuery {
+        text: "reviews/7".into(),
+        ..RequestQuery::default()
+    };
+    let facets = store.facets(&text).await.unwrap();
+    assert_eq!(facets.total, 2);
+    assert_eq!(store.trace(trace_id(1)).await.unwrap().len(), 2);
+}
+
 /// Appends until it works, at most ten seconds.
 async fn until_recorded(history: &SqlStore, batch: &mesh_model::edge::Batch) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);

@@ -42,10 +42,10 @@ pub const MAX_POINTS: usize = 200_000;
 pub const MAX_VALUE_BYTES: usize = 2048;
 /// Most windows of one batch: the proxy merges what it keeps per window and keeps an hour at most.
 pub const MAX_WINDOWS: usize = 512;
-/// Lowest histogram bucket on the wire (a nanosecond); smaller values are counted in it.
-pub const MIN_BUCKET: i32 = -640;
-/// Highest histogram bucket on the wire (about nine years); larger values are counted in it.
-pub const MAX_BUCKET: i32 = 1216;
+/// Lowest histogram bucket on the wire at the present scale (a nanosecond); smaller values are counted in it.
+pub const MIN_BUCKET: i32 = -1280;
+/// Highest histogram bucket on the wire at the present scale (about nine years); larger values are counted in it.
+pub const MAX_BUCKET: i32 = 2432;
 
 /// Most spans of one message.
 pub const MAX_SPANS: usize = 20_000;

@@ -201,6 +201,26 @@ fn check(edit: impl FnOnce(&mut ExportMetricsServiceRequest), refused: Option<&s
     }
 }
 
+/// Proxies of another version, finer or coarser.
+#[test]
+fn histograms_of_other_scales_are_taken() {
+    for (scale, offset, wanted) in [
+        (6, 229, (0, 229)),
+        (5, 114, (1, 114)),
+        (8, 917, (0, 229)),
+        (0, 3, (6, 3)),
+    ] {
+        let mut request = one();
+        let point = point(&mut request);
+        (point.scale, point.positive.as_mut().unwrap().offset) = (scale, offset);
+        let batch = decode(&request, "p", 1, 1).unwrap();
+        let duration = &batch.windows[0].series[0].1.duration;
+        let first = *duration.buckets.keys().next().unwrap();
+        assert_eq!((duration.coarser, first), wanted, "scale {scale}");
+        assert!((duration.quantile(0.5).unwrap() / 12.0 - 1.0).abs() < 0.5);
+    }
+}
+
 #[test]
 fn nonsense_is_refused_with_its_place() {
     let text = |t: &str| Value::StringValue(t.into());
@@ -210,8 +230,8 @@ fn nonsense_is_refused_with_its_place() {
         Some("[0].: must be a string"),
     );
     check(
-        |r| point(r).scale = 4,
-        Some("istio_request_duration_milliseconds[0].scale: must be 5"),
+        |r| point(r).scale = 11,
+        Some("istio_request_duration_milliseconds[0].scale: must be within 0..=10"),
     );
     check(|r| point(r).count = 2, Some("[0].count: is not the sum"));
     check(|r| point(r).sum = Some(f64::NAN), Some("[0].sum"));

@@ -218,14 +218,26 @@ async fn forget_requests(link: &mut Link<'_>, before: u64) -> Result<(), Error> 
 }
 
 async fn remove_segments(link: &mut Link<'_>, which: &'static str, value: u64) -> Result<(), Error> {
-    let sum = "SELECT CAST(COALESCE(SUM(LENGTH(scan) + LENGTH(names) + LENGTH(rest)), 0) AS BIGINT) \
-               FROM request_segment WHERE ";
     let value = [Value::from(value)];
-    let bytes = link
-        .number(crate::link::built(format!("{sum}{which}")), &value)
-        .await?;
-    let delete = crate::link::built(format!("DELETE FROM request_segment WHERE {which}"));
-    link.execute(delete, &value).await?;
+    let these = format!("segment IN (SELECT id FROM request_segment WHERE {which})");
+    let sums = [
+        format!(
+            "SUM(LENGTH(scan) + LENGTH(names) + LENGTH(rest)), 0) AS BIGINT) FROM request_segment WHERE {which}"
+        ),
+        format!("SUM(LENGTH(payload)), 0) AS BIGINT) FROM request_text WHERE {these}"),
+    ];
+    let mut bytes = 0;
+    for sum in sums {
+        let sum = crate::link::built(format!("SELECT CAST(COALESCE({sum}"));
+        bytes += link.number(sum, &value).await?;
+    }
+    for which in [
+        format!("request_text WHERE {these}"),
+        format!("request_segment WHERE {which}"),
+    ] {
+        let delete = crate::link::built(format!("DELETE FROM {which}"));
+        link.execute(delete, &value).await?;
+    }
     Family::Requests.change(link, 0, bytes).await
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use mesh_model::edge::SeriesKey;
+use mesh_model::edge::{Reporter, RequestProtocol};
+use mesh_model::flags::ResponseFlags;
 use mesh_model::record::KeptRequest;
 use tokio::task::JoinSet;
 
@@ -13,7 +14,8 @@ use crate::history::Error;
 use crate::link::{Link, Row, Transaction, Value};
 use crate::records::heat::{ROWS, heat_bound, heat_row};
 use crate::records::matcher::{self, Matcher};
-use crate::records::segment::{self, FULL, NAME, Names, Scan, Text};
+use crate::records::names::{self, NAME, Names};
+use crate::records::segment::{self, FULL, Scan};
 use crate::records::{Facets, HeatMap, RequestPage, RequestQuery};
 
 /// Segments that one thread scans at a time.
@@ -31,6 +33,7 @@ struct Part {
     id: Option<i64>,
     to_ns: u64,
     scan: Scanned,
+    texts: Vec<u8>,
     names: Vec<u8>,
 }
 
@@ -42,20 +45,27 @@ enum Scanned {
 impl Part {
     /// Looks through it.
     fn look<R>(
-        self,
+        &mut self,
         query: &RequestQuery,
         look: impl FnOnce(&Scan, &[usize]) -> R,
     ) -> Result<Option<R>, Error> {
-        let scan = match self.scan {
-            Scanned::Packed(bytes) => Scan::unpack(&bytes)?,
-            Scanned::Fresh(scan) => *scan,
-        };
         let matcher = Matcher::new(query);
+        let mut unpacked;
+        let scan = match &mut self.scan {
+            Scanned::Packed(bytes) => {
+                unpacked = Scan::unpack(bytes)?;
+                if matcher.needs_texts() {
+                    unpacked.read_texts(&self.texts)?;
+                }
+                &mut unpacked
+            }
+            Scanned::Fresh(scan) => scan,
+        };
         let names = (matcher.needs_names())
             .then(|| Names::read(&self.names))
             .transpose()?;
-        let rows = matcher.rows(&scan, names.as_ref());
-        Ok((!rows.is_empty()).then(|| look(&scan, &rows)))
+        let rows = matcher.rows(scan, names.as_ref());
+        Ok((!rows.is_empty()).then(|| look(scan, &rows)))
     }
 }
 
@@ -78,7 +88,8 @@ async fn fresh(link: &mut Link<'_>) -> Result<Vec<(Part, Vec<KeptRequest>)>, Err
                     .max()
                     .unwrap_or_default(),
                 scan: Scanned::Fresh(Box::new(Scan::of(chunk))),
-                names: segment::names(chunk),
+                texts: Vec::new(),
+                names: names::names(chunk),
             };
             Ok((part, chunk.to_vec()))
         })
@@ -88,7 +99,8 @@ async fn fresh(link: &mut Link<'_>) -> Result<Vec<(Part, Vec<KeptRequest>)>, Err
 /// Segments of the query's time, newest first, in batches.
 struct Segments<'q> {
     query: &'q RequestQuery,
-    names: bool,
+    /// Names and texts are fetched, too.
+    whole: bool,
     /// Where the next batch goes on: latest start, id.
     after: (u64, i64),
     ended: bool,
@@ -98,7 +110,7 @@ impl<'q> Segments<'q> {
     fn new(query: &'q RequestQuery) -> Self {
         Self {
             query,
-            names: Matcher::new(query).needs_names(),
+            whole: Matcher::new(query).needs_texts(),
             after: (i64::MAX as u64, i64::MAX),
             ended: false,
         }
@@ -113,19 +125,39 @@ impl<'q> Segments<'q> {
         } else {
             self.query.to_ns
         };
-        let values = [
+        let mut values = vec![
             Value::from(time(self.query.from_ns)),
             Value::from(time(to)),
             Value::from(self.after.0),
             Value::Int(self.after.1),
             Value::Int(BATCH),
         ];
-        let sql = if self.names {
-            "SELECT id, to_ns, scan, names FROM request_segment WHERE to_ns >= $1 AND from_ns <= $2 \
-             AND (to_ns, id) < ($3, $4) ORDER BY to_ns DESC, id DESC LIMIT $5"
-        } else {
-            "SELECT id, to_ns, scan FROM request_segment WHERE to_ns >= $1 AND from_ns <= $2 \
-             AND (to_ns, id) < ($3, $4) ORDER BY to_ns DESC, id DESC LIMIT $5"
+        let sql = match (&self.query.trace, &link) {
+            (_, _) if self.whole => {
+                "SELECT id, to_ns, scan, names, payload FROM request_segment \
+                 LEFT JOIN request_text ON segment = id WHERE to_ns >= $1 AND from_ns <= $2 \
+                 AND (to_ns, id) < ($3, $4) ORDER BY to_ns DESC, id DESC LIMIT $5"
+            }
+            // The database looks for the trace: what does not have it need not come here.
+            (Some(trace), link) => {
+                values.push(Value::Blob(&trace.0));
+                match link {
+                    Link::Sqlite(_) => {
+                        "SELECT id, to_ns, scan, names FROM request_segment WHERE to_ns >= $1 AND from_ns <= $2 \
+                         AND (to_ns, id) < ($3, $4) AND instr(names, $6) > 0 \
+                         ORDER BY to_ns DESC, id DESC LIMIT $5"
+                    }
+                    Link::Postgres(_) => {
+                        "SELECT id, to_ns, scan, names FROM request_segment WHERE to_ns >= $1 AND from_ns <= $2 \
+                         AND (to_ns, id) < ($3, $4) AND position($6 IN names) > 0 \
+                         ORDER BY to_ns DESC, id DESC LIMIT $5"
+                    }
+                }
+            }
+            (None, _) => {
+                "SELECT id, to_ns, scan FROM request_segment WHERE to_ns >= $1 AND from_ns <= $2 \
+                 AND (to_ns, id) < ($3, $4) ORDER BY to_ns DESC, id DESC LIMIT $5"
+            }
         };
         let rows = link.rows(sql, &values).await?;
         self.ended = rows.len() < BATCH as usize;
@@ -144,8 +176,13 @@ impl<'q> Segments<'q> {
             id: Some(row.int(0)?),
             to_ns: row.number(1)?,
             scan: Scanned::Packed(row.blob(2)?.to_vec()),
-            names: if self.names {
+            names: if self.whole || self.query.trace.is_some() {
                 row.blob(3)?.to_vec()
+            } else {
+                Vec::new()
+            },
+            texts: if self.whole {
+                row.blob_or_none(4)?.unwrap_or_default().to_vec()
             } else {
                 Vec::new()
             },
@@ -173,7 +210,7 @@ async fn everything<R: Default + Send + 'static>(
         let (query, look) = (Arc::clone(&shared), look.clone());
         threads.spawn_blocking(move || {
             let mut result = R::default();
-            for part in batch {
+            for mut part in batch {
                 part.look(&query, |scan, rows| look(&mut result, scan, rows))?;
             }
             Ok(result)
@@ -195,95 +232,177 @@ async fn everything<R: Default + Send + 'static>(
 #[derive(Default)]
 struct Counts {
     total: u64,
-    keys: HashMap<SeriesKey, u64>,
-    methods: HashMap<String, u64>,
+    fields: [HashMap<String, u64>; FIELDS.len()],
+    codes: BTreeMap<u16, u64>,
+    flags: BTreeMap<ResponseFlags, u64>,
+    protocols: [u64; 3],
+    reporters: [u64; 2],
     reasons: [u64; 3],
+}
+
+/// Fields whose values are texts, in the order of [`Counts::fields`].
+const FIELDS: [&str; 7] = [
+    "source",
+    "destination",
+    "service",
+    "virtual_service",
+    "route",
+    "match",
+    "method",
+];
+
+/// Adds to the count of a text.
+fn count(counts: &mut HashMap<String, u64>, text: &str, more: u64) {
+    match counts.get_mut(text) {
+        Some(count) => *count += more,
+        None => {
+            counts.insert(text.to_owned(), more);
+        }
+    }
+}
+
+/// How many of `places` there are of each.
+fn tally(length: usize, places: impl Iterator<Item = (usize, u64)>) -> Vec<u64> {
+    let mut counts = vec![0; length];
+    for (place, more) in places {
+        if let Some(count) = counts.get_mut(place) {
+            *count += more;
+        }
+    }
+    counts
 }
 
 impl Counts {
     fn look(&mut self, scan: &Scan, rows: &[usize]) {
         self.total += rows.len() as u64;
-        let mut keys = vec![0_u64; scan.keys.len()];
-        let mut methods = vec![0_u64; scan.texts.len()];
-        let method = scan.column(Text::Method);
+        let at =
+            |column: &[u16], row: &usize| (usize::from(column.get(*row).copied().unwrap_or_default()), 1);
+        let series = scan.series.rows();
+        let keys = tally(series.len(), rows.iter().map(|row| at(&scan.place, row)));
+        let methods = tally(scan.methods.len(), rows.iter().map(|row| at(&scan.method, row)));
         for row in rows {
-            let places = [(&mut keys, &*scan.series), (&mut methods, method)];
-            for (counts, column) in places {
-                let place = column.get(*row).copied().unwrap_or_default();
-                if let Some(count) = counts.get_mut(usize::from(place)) {
-                    *count += 1;
-                }
-            }
             let reason = scan.reason.get(*row).copied().unwrap_or_default();
             if let Some(count) = self.reasons.get_mut(usize::from(reason)) {
                 *count += 1;
             }
         }
-        for (key, count) in scan.keys.iter().zip(keys).filter(|(_, count)| *count > 0) {
-            match self.keys.get_mut(key) {
-                Some(sum) => *sum += count,
-                None => {
-                    self.keys.insert(key.clone(), count);
-                }
+        let counted = || series.iter().zip(&keys).filter(|(_, count)| **count > 0);
+        for (row, count) in counted() {
+            *self.codes.entry(row.code).or_default() += count;
+            *self.flags.entry(row.flags).or_default() += count;
+            let [http, grpc, tcp] = &mut self.protocols;
+            *match row.protocol {
+                RequestProtocol::Http => http,
+                RequestProtocol::Grpc => grpc,
+                RequestProtocol::Tcp => tcp,
+            } += count;
+            let [source, destination] = &mut self.reporters;
+            *match row.reporter {
+                Reporter::Source => source,
+                Reporter::Destination => destination,
+            } += count;
+        }
+        let place = |place: u32, count: &u64| (place as usize, *count);
+        let workloads = scan.series.workloads().count();
+        let from = tally(workloads, counted().map(|(row, n)| place(row.source, n)));
+        let to = tally(workloads, counted().map(|(row, n)| place(row.destination, n)));
+        let services = tally(
+            scan.series.hosts().count(),
+            counted().map(|(row, n)| place(row.service, n)),
+        );
+        let origins = tally(
+            scan.series.origins().count(),
+            counted().map(|(row, n)| place(row.origin, n)),
+        );
+        let [
+            source,
+            destination,
+            service,
+            virtual_service,
+            route,
+            match_name,
+            method,
+        ] = &mut self.fields;
+        for (([namespace, name, _], from), to) in scan.series.workloads().zip(from).zip(to) {
+            let name = matcher::joined(namespace, name);
+            if from > 0 {
+                count(source, &name, from);
+            }
+            if to > 0 {
+                count(destination, &name, to);
             }
         }
-        for (text, count) in scan.texts.iter().zip(methods).filter(|(_, count)| *count > 0) {
-            *self.methods.entry(text.clone()).or_default() += count;
+        for (host, more) in scan.series.hosts().zip(services).filter(|(_, n)| *n > 0) {
+            count(service, host, more);
+        }
+        for (texts, more) in scan.series.origins().zip(origins).filter(|(_, n)| *n > 0) {
+            for (counts, text) in [&mut *virtual_service, &mut *route, &mut *match_name]
+                .into_iter()
+                .zip(texts)
+            {
+                count(counts, text, more);
+            }
+        }
+        for (text, more) in scan.methods.iter().zip(methods).filter(|(_, n)| *n > 0) {
+            count(method, text, more);
         }
     }
 
     fn add(&mut self, other: Self) {
         self.total += other.total;
-        for (key, count) in other.keys {
-            *self.keys.entry(key).or_default() += count;
+        for (counts, others) in self.fields.iter_mut().zip(other.fields) {
+            if counts.is_empty() {
+                *counts = others;
+                continue;
+            }
+            for (text, more) in others {
+                *counts.entry(text).or_default() += more;
+            }
         }
-        for (method, count) in other.methods {
-            *self.methods.entry(method).or_default() += count;
+        for (code, count) in other.codes {
+            *self.codes.entry(code).or_default() += count;
         }
-        for (sum, count) in self.reasons.iter_mut().zip(other.reasons) {
-            *sum += count;
+        for (flags, count) in other.flags {
+            *self.flags.entry(flags).or_default() += count;
         }
+        let numbers = |counts: &mut [u64], others: &[u64]| {
+            counts.iter_mut().zip(others).for_each(|(sum, n)| *sum += n);
+        };
+        numbers(&mut self.protocols, &other.protocols);
+        numbers(&mut self.reporters, &other.reporters);
+        numbers(&mut self.reasons, &other.reasons);
     }
 
     fn facets(self) -> Facets {
-        type Fact = fn(&SeriesKey) -> String;
-        let facts: [(&'static str, Fact); 10] = [
-            ("source", |key| matcher::workload(&key.source)),
-            ("destination", |key| matcher::workload(&key.destination)),
-            ("service", |key| key.service.host.clone()),
-            ("code", |key| key.response_code.to_string()),
-            ("flags", |key| key.flags.to_string()),
-            ("virtual_service", |key| key.origin.virtual_service.clone()),
-            ("route", |key| key.origin.route.clone()),
-            ("match", |key| key.origin.match_name.clone()),
-            ("protocol", |key| key.protocol.as_str().to_owned()),
-            ("reporter", |key| key.reporter.as_str().to_owned()),
-        ];
-        let mut fields: Vec<(&'static str, Vec<(String, u64)>)> = Vec::new();
-        for (name, fact) in facts {
-            let mut values: BTreeMap<String, u64> = BTreeMap::new();
-            for (key, count) in &self.keys {
-                let value = fact(key);
-                // Several flags of one request are several values, as in a query.
-                let parts: Vec<&str> = if name == "flags" {
-                    value.split(',').collect()
-                } else {
-                    vec![&value]
-                };
-                for part in parts {
-                    *values.entry(part.to_owned()).or_default() += count;
-                }
+        let mut fields: Vec<(&'static str, Vec<(String, u64)>)> = FIELDS
+            .into_iter()
+            .zip(self.fields)
+            .map(|(name, values)| (name, most_frequent(values)))
+            .collect();
+        let codes = self.codes.into_iter().map(|(code, n)| (code.to_string(), n));
+        // Several flags of one request are several values, as in a query.
+        let mut flags: BTreeMap<String, u64> = BTreeMap::new();
+        for (set, n) in self.flags {
+            for flag in set.to_string().split(',') {
+                *flags.entry(flag.to_owned()).or_default() += n;
             }
-            fields.push((name, most_frequent(values)));
         }
-        let at = fields.iter().position(|(name, _)| *name == "protocol");
-        let methods = most_frequent(self.methods);
-        fields.insert(at.unwrap_or(fields.len()), ("method", methods));
+        let protocols = [RequestProtocol::Http, RequestProtocol::Grpc, RequestProtocol::Tcp];
+        let named = |name: &str, n: u64| (name.to_owned(), n);
+        let protocols = (protocols.iter().zip(self.protocols)).map(|(p, n)| named(p.as_str(), n));
+        let reporters = [Reporter::Source, Reporter::Destination];
+        let reporters = (reporters.iter().zip(self.reporters)).map(|(r, n)| named(r.as_str(), n));
         let reasons = mesh_model::record::KeptReason::ALL.iter().zip(self.reasons);
-        fields.push((
-            "reason",
-            most_frequent(reasons.map(|(reason, count)| (reason.as_str().to_owned(), count))),
-        ));
+        let reasons = reasons.map(|(reason, n)| named(reason.as_str(), n));
+        fields.splice(
+            3..3,
+            [("code", most_frequent(codes)), ("flags", most_frequent(flags))],
+        );
+        fields.extend([
+            ("protocol", most_frequent(protocols)),
+            ("reporter", most_frequent(reporters)),
+            ("reason", most_frequent(reasons)),
+        ]);
         Facets {
             total: self.total,
             fields,
@@ -319,25 +438,26 @@ pub(super) async fn heat_map(
     let (from, to) = times(&mut view.link(), query).await?;
     let width = (to.saturating_sub(from)).div_ceil(u64::from(columns)).max(1);
     let mut cells = vec![(0_u64, 0_u64); columns as usize * ROWS];
-    let look = move |found: &mut HashMap<u32, (u64, u64)>, scan: &Scan, rows: &[usize]| {
-        let errors: Vec<bool> = scan.keys.iter().map(SeriesKey::is_error).collect();
+    let length = cells.len();
+    let look = move |found: &mut Vec<(u64, u64)>, scan: &Scan, rows: &[usize]| {
+        found.resize(length, (0, 0));
+        let errors = scan.series.errors();
         for row in rows {
             let started = scan.started.get(*row).copied().unwrap_or_default();
             let duration = scan.duration.get(*row).copied().unwrap_or_default();
             let column = (started.saturating_sub(from) / width).min(u64::from(columns) - 1);
             let at = column as usize * ROWS + heat_row(duration);
-            let cell = found.entry(u32::try_from(at).unwrap_or_default()).or_default();
-            cell.0 += 1;
-            let series = scan.series.get(*row).copied().unwrap_or_default();
-            cell.1 += u64::from(errors.get(usize::from(series)).copied().unwrap_or_default());
+            let place = usize::from(scan.place.get(*row).copied().unwrap_or_default());
+            if let Some(cell) = found.get_mut(at) {
+                cell.0 += 1;
+                cell.1 += u64::from(errors.get(place).copied().unwrap_or_default());
+            }
         }
     };
     everything(view, query, look, |found| {
-        for (at, (requests, errors)) in found {
-            if let Some(cell) = cells.get_mut(at as usize) {
-                cell.0 += requests;
-                cell.1 += errors;
-            }
+        for (cell, (requests, errors)) in cells.iter_mut().zip(found) {
+            cell.0 += requests;
+            cell.1 += errors;
         }
     })
     .await?;
@@ -415,7 +535,7 @@ fn read_cursor(text: &str) -> Result<Order, Error> {
 
 fn write_cursor((started, name): &Order) -> String {
     let mut text = format!("{started}-");
-    name.iter().for_each(|byte| segment::write_hex(&mut text, *byte));
+    name.iter().for_each(|byte| names::write_hex(&mut text, *byte));
     text
 }
 
@@ -445,11 +565,10 @@ pub(super) async fn page(
         found: BTreeMap::new(),
     };
     let mut unsealed: HashMap<usize, KeptRequest> = HashMap::new();
-    for (part, requests) in fresh {
-        let names = part.names.clone();
+    for (mut part, requests) in fresh {
         let base = unsealed.len();
         let rows = part.look(&query, candidates)?;
-        best.add(rows.unwrap_or_default(), None, base, &names)?;
+        best.add(rows.unwrap_or_default(), None, base, &part.names)?;
         unsealed.extend((base..).zip(requests));
     }
     let shared = Arc::new(query.clone());
@@ -459,14 +578,16 @@ pub(super) async fn page(
         if batch.is_empty() || batch.first().is_some_and(|part| best.is_settled(part.to_ns)) {
             break;
         }
-        for (id, rows) in look_through(&shared, batch).await? {
-            let names = link
-                .row(
-                    "SELECT names FROM request_segment WHERE id = $1",
-                    &[Value::Int(id)],
-                )
-                .await?;
-            if let Some(names) = names {
+        for (part, rows) in look_through(&shared, batch).await? {
+            let Some(id) = part.id.filter(|_| !best.is_settled(part.to_ns)) else {
+                continue;
+            };
+            if !part.names.is_empty() {
+                best.add(rows, Some(id), 0, &part.names)?;
+                continue;
+            }
+            let sql = "SELECT names FROM request_segment WHERE id = $1";
+            if let Some(names) = link.row(sql, &[Value::Int(id)]).await? {
                 best.add(rows, Some(id), 0, names.blob(0)?)?;
             }
         }
@@ -481,7 +602,7 @@ fn candidates(scan: &Scan, rows: &[usize]) -> Vec<(u64, usize)> {
         .collect()
 }
 
-type Matches = Vec<(i64, Vec<(u64, usize)>)>;
+type Matches = Vec<(Part, Vec<(u64, usize)>)>;
 
 /// Half of a batch on each of two threads.
 async fn look_through(query: &Arc<RequestQuery>, batch: Vec<Part>) -> Result<Matches, Error> {
@@ -493,10 +614,9 @@ async fn look_through(query: &Arc<RequestQuery>, batch: Vec<Part>) -> Result<Mat
         let query = Arc::clone(query);
         threads.spawn_blocking(move || {
             let mut matches = Vec::new();
-            for part in parts {
-                let id = part.id.unwrap_or_default();
+            for mut part in parts {
                 if let Some(rows) = part.look(&query, candidates)? {
-                    matches.push((id, rows));
+                    matches.push((part, rows));
                 }
             }
             Ok(matches)
@@ -506,6 +626,7 @@ async fn look_through(query: &Arc<RequestQuery>, batch: Vec<Part>) -> Result<Mat
     while let Some(matches) = threads.join_next().await {
         all.extend(matches.map_err(|e| Error::Unavailable(e.to_string()))??);
     }
+    all.sort_by_key(|(part, _)| std::cmp::Reverse(part.to_ns));
     Ok(all)
 }
 
@@ -578,9 +699,11 @@ impl Best {
         }
         for (id, mut rows) in by_segment {
             rows.sort_unstable();
-            let sql = "SELECT scan, names, rest FROM request_segment WHERE id = $1";
+            let sql = "SELECT scan, names, rest, payload FROM request_segment \
+                       LEFT JOIN request_text ON segment = id WHERE id = $1";
             if let Some(row) = link.row(sql, &[Value::Int(id)]).await? {
-                let scan = Scan::unpack(row.blob(0)?)?;
+                let mut scan = Scan::unpack(row.blob(0)?)?;
+                scan.read_texts(row.blob_or_none(3)?.unwrap_or_default())?;
                 let names = Names::read(row.blob(1)?)?;
                 requests.extend(segment::requests(&scan, &names, row.blob(2)?, &rows)?);
             }

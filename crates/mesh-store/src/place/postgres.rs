@@ -12,7 +12,10 @@ use crate::history::Error;
 use crate::link::{Connection, Lock, Transaction, Value, unavailable};
 
 /// Scripts in order; the format version is their number.
-const MIGRATIONS: &[&str] = &[include_str!("../../../../migrations/postgres/0001_store.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../../migrations/postgres/0001_store.sql"),
+    include_str!("../../../../migrations/postgres/0002_text.sql"),
+];
 
 /// A statement that takes longer has no one who waits for it.
 const STATEMENT_TIMEOUT: &str = "60s";

@@ -16,6 +16,7 @@ use crate::link::unavailable;
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/sqlite/0001_history.sql"),
     include_str!("../../../../migrations/sqlite/0002_records.sql"),
+    include_str!("../../../../migrations/sqlite/0003_text.sql"),
 ];
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,5 +1,7 @@
 //! Requests and spans as bytes.
 
+use std::collections::HashMap;
+
 use mesh_model::edge::{SeriesDelta, SeriesKey};
 use mesh_model::record::{KeptReason, KeptRequest, Span, SpanId, SpanKind, TraceId};
 use mesh_model::workload::Workload;
@@ -33,13 +35,19 @@ pub(crate) fn put_key(out: &mut Vec<u8>, key: &SeriesKey) {
     out.extend_from_slice(&bytes);
 }
 
-fn key(input: &mut Input<'_>) -> Result<SeriesKey, Error> {
+/// Keys that have been read, by their bytes: most requests are of few series.
+pub(crate) type KnownKeys = HashMap<Vec<u8>, SeriesKey>;
+
+fn key(input: &mut Input<'_>, known: &mut KnownKeys) -> Result<SeriesKey, Error> {
     let length = input.length()?;
-    let series = block::decode(input.bytes(length)?)?;
-    let first = series.into_iter().next();
-    first
-        .map(|(key, _)| key)
-        .ok_or_else(|| damaged("series of a request"))
+    let bytes = input.bytes(length)?;
+    if let Some(key) = known.get(bytes) {
+        return Ok(key.clone());
+    }
+    let first = block::decode(bytes)?.into_iter().next();
+    let (key, _) = first.ok_or_else(|| damaged("series of a request"))?;
+    known.insert(bytes.to_vec(), key.clone());
+    Ok(key)
 }
 
 pub(crate) fn reason(code: u64) -> Result<KeptReason, Error> {
@@ -97,7 +105,12 @@ pub(crate) fn encode_request(request: &KeptRequest) -> Vec<u8> {
 }
 
 /// Reads [`encode_request`].
-pub(crate) fn decode_request(trace: &[u8], span: &[u8], bytes: &[u8]) -> Result<KeptRequest, Error> {
+pub(crate) fn decode_request(
+    trace: &[u8],
+    span: &[u8],
+    bytes: &[u8],
+    known: &mut KnownKeys,
+) -> Result<KeptRequest, Error> {
     let mut input = Input(bytes);
     if input.byte()? != REQUEST {
         return Err(damaged("unknown version of a request"));
@@ -108,7 +121,7 @@ pub(crate) fn decode_request(trace: &[u8], span: &[u8], bytes: &[u8]) -> Result<
         started_ns: input.number()?,
         duration_ns: input.number()?,
         reason: reason(input.number()?)?,
-        key: key(&mut input)?,
+        key: key(&mut input, known)?,
         method: input.text()?,
         authority: input.text()?,
         path: input.text()?,

@@ -1,12 +1,14 @@
 //! Which requests of a segment a query asks for.
 
 use memchr::memmem::Finder;
-use mesh_model::edge::SeriesKey;
 use mesh_model::workload::{UNKNOWN, Workload};
 
 use super::RequestQuery;
 use super::codec;
-use super::segment::{Names, Scan, Text, write_hex};
+use super::names::Names;
+use super::segment::{Scan, Searched};
+use super::series::{self, Series};
+use super::texts::mark;
 
 /// `namespace/name` of a workload; just `unknown` for what is not known.
 pub(crate) fn workload(workload: &Workload) -> String {
@@ -18,7 +20,8 @@ pub(crate) fn app(workload: &Workload) -> String {
     joined(&workload.namespace, &workload.app)
 }
 
-fn joined(namespace: &str, name: &str) -> String {
+/// `namespace/name`; just `unknown` for what is not known.
+pub(crate) fn joined(namespace: &str, name: &str) -> String {
     if name == UNKNOWN && (namespace == UNKNOWN || namespace.is_empty()) {
         UNKNOWN.to_owned()
     } else {
@@ -63,8 +66,13 @@ impl Needle {
         self.finder.find(buffer.as_bytes()).is_some()
     }
 
+    /// Finds it in what is lower case.
+    pub(crate) fn finder(&self) -> &Finder<'static> {
+        &self.finder
+    }
+
     /// Whether it can be part of hexadecimal digits (and dashes).
-    fn may_be_hex(&self, dashes: bool) -> bool {
+    pub(crate) fn may_be_hex(&self, dashes: bool) -> bool {
         self.lower
             .bytes()
             .all(|byte| byte.is_ascii_hexdigit() || (dashes && byte == b'-'))
@@ -84,18 +92,21 @@ impl<'q> Matcher<'q> {
         self.text.is_some() || self.query.trace.is_some()
     }
 
+    /// Whether texts are looked at.
+    pub(crate) fn needs_texts(&self) -> bool {
+        self.text.is_some()
+    }
+
     /// Rows that match, rising.
     pub(crate) fn rows(&self, scan: &Scan, names: Option<&Names<'_>>) -> Vec<usize> {
         let query = self.query;
-        let keys: Vec<bool> = scan.keys.iter().map(|key| self.key(key)).collect();
+        let keys = self.series(&scan.series);
         if !keys.contains(&true) {
             return Vec::new();
         }
         let methods: Option<Vec<bool>> = (!query.methods.is_empty()).then(|| {
-            scan.texts
-                .iter()
-                .map(|text| query.methods.contains(text))
-                .collect()
+            let wanted = |text: &str| query.methods.iter().any(|method| method == text);
+            scan.methods.iter().map(wanted).collect()
         });
         let mut reasons = [query.reasons.is_empty(); 3];
         for reason in &query.reasons {
@@ -111,10 +122,10 @@ impl<'q> Matcher<'q> {
             .started
             .iter()
             .zip(&scan.duration)
-            .zip(&scan.series)
+            .zip(&scan.place)
             .zip(&scan.reason);
-        for (row, (((started, duration), series), reason)) in columns.enumerate() {
-            if at(&keys, *series)
+        for (row, (((started, duration), place), reason)) in columns.enumerate() {
+            if at(&keys, *place)
                 && *started >= query.from_ns
                 && (*started < to || query.to_ns == 0)
                 && *duration >= query.min_duration_ns
@@ -124,90 +135,111 @@ impl<'q> Matcher<'q> {
                 rows.push(row);
             }
         }
-        let place = |text: Text, row: usize| scan.column(text).get(row).copied().unwrap_or_default();
         if let Some(methods) = methods {
-            rows.retain(|row| at(&methods, place(Text::Method, *row)));
+            rows.retain(|row| at(&methods, scan.method.get(*row).copied().unwrap_or_default()));
         }
         if let (Some(trace), Some(names)) = (&query.trace, names) {
             rows.retain(|row| names.trace(*row) == trace.0);
         }
-        if let Some(needle) = &self.text {
+        if let Some(needle) = self.text.as_ref().filter(|_| !rows.is_empty()) {
             retain_text(&mut rows, needle, scan, names);
         }
         rows
     }
 
-    /// Whether requests of this series can match.
-    pub(crate) fn key(&self, key: &SeriesKey) -> bool {
+    /// Which series can match.
+    fn series(&self, series: &Series) -> Vec<bool> {
         let query = self.query;
         let one = |wanted: &[String], value: &str| wanted.is_empty() || wanted.iter().any(|w| w == value);
-        let named = |wanted: &[String], name: fn(&Workload) -> String, ends: &[&Workload]| {
-            wanted.is_empty() || ends.iter().any(|end| wanted.contains(&name(end)))
+        let workloads: Vec<Workloads> = series
+            .workloads()
+            .map(|[namespace, name, app]| Workloads {
+                source: named(&query.sources, namespace, name),
+                destination: named(&query.destinations, namespace, name),
+                either: named(&query.workloads, namespace, name),
+                namespace: one(&query.namespaces, namespace),
+                app: named(&query.apps, namespace, app),
+            })
+            .collect();
+        let hosts: Vec<bool> = series.hosts().map(|host| one(&query.services, host)).collect();
+        let origins: Vec<bool> = series
+            .origins()
+            .map(|[virtual_service, route, name]| {
+                one(&query.virtual_services, virtual_service)
+                    && one(&query.routes, route)
+                    && one(&query.matches, name)
+            })
+            .collect();
+        let at = |marks: &[bool], place: u32| marks.get(place as usize).copied().unwrap_or_default();
+        let workload = |place: u32| workloads.get(place as usize).copied().unwrap_or_default();
+        let row = |row: &series::Row| {
+            let (source, destination) = (workload(row.source), workload(row.destination));
+            at(&hosts, row.service)
+                && at(&origins, row.origin)
+                && source.source
+                && destination.destination
+                && (source.either || destination.either)
+                && (source.namespace || destination.namespace)
+                && (source.app || destination.app)
+                && (query.codes.is_empty() || query.codes.contains(&row.code))
+                && one(&query.protocols, row.protocol.as_str())
+                && one(&query.reporters, row.reporter.as_str())
+                && (query.flags.is_empty()
+                    || row
+                        .flags
+                        .to_string()
+                        .split(',')
+                        .any(|flag| query.flags.iter().any(|wanted| wanted == flag)))
         };
-        let (source, destination) = (&key.source, &key.destination);
-        one(&query.services, &key.service.host)
-            && (query.codes.is_empty() || query.codes.contains(&key.response_code))
-            && one(&query.protocols, key.protocol.as_str())
-            && one(&query.reporters, key.reporter.as_str())
-            && one(&query.virtual_services, &key.origin.virtual_service)
-            && one(&query.routes, &key.origin.route)
-            && one(&query.matches, &key.origin.match_name)
-            && (query.namespaces.is_empty()
-                || [source, destination]
-                    .iter()
-                    .any(|end| query.namespaces.contains(&end.namespace)))
-            && named(&query.sources, workload, &[source])
-            && named(&query.destinations, workload, &[destination])
-            && named(&query.workloads, workload, &[source, destination])
-            && named(&query.apps, app, &[source, destination])
-            && (query.flags.is_empty()
-                || key
-                    .flags
-                    .to_string()
-                    .split(',')
-                    .any(|flag| query.flags.iter().any(|wanted| wanted == flag)))
+        series.rows().iter().map(row).collect()
     }
 }
 
+/// What a query says of a workload.
+#[derive(Debug, Clone, Copy, Default)]
+struct Workloads {
+    source: bool,
+    destination: bool,
+    either: bool,
+    namespace: bool,
+    app: bool,
+}
+
+fn named(wanted: &[String], namespace: &str, name: &str) -> bool {
+    wanted.is_empty() || wanted.contains(&joined(namespace, name))
+}
+
 fn retain_text(rows: &mut Vec<usize>, needle: &Needle, scan: &Scan, names: Option<&Names<'_>>) {
+    let mut found = vec![false; scan.len()];
+    if let Some(searched) = &scan.searched {
+        let marks = in_texts(needle, searched);
+        for (row, found) in found.iter_mut().enumerate() {
+            let places = searched.columns.iter().filter_map(|column| column.get(row));
+            *found = places
+                .into_iter()
+                .any(|place| marks.get(usize::from(*place)).copied().unwrap_or_default());
+        }
+    }
+    if let Some(names) = names {
+        names.mark(needle, &mut found);
+    }
+    rows.retain(|row| found.get(*row).copied().unwrap_or_default());
+}
+
+/// Which texts have the needle in them.
+fn in_texts(needle: &Needle, searched: &Searched) -> Vec<bool> {
+    let texts = &searched.texts;
+    let (all, ends) = texts.whole();
+    if all.is_ascii() {
+        let mut marks = vec![false; texts.len()];
+        mark(
+            &needle.finder,
+            all.to_ascii_lowercase().as_bytes(),
+            ends,
+            &mut marks,
+        );
+        return marks;
+    }
     let mut buffer = String::new();
-    let marks: Vec<bool> = scan
-        .texts
-        .iter()
-        .map(|text| needle.is_in(text, &mut buffer))
-        .collect();
-    let columns = Text::SEARCHED.map(|text| scan.column(text));
-    let mut written = String::new();
-    rows.retain(|row| {
-        let in_texts = columns.iter().any(|column| {
-            let place = column.get(*row).copied().unwrap_or_default();
-            marks.get(usize::from(place)).copied().unwrap_or_default()
-        });
-        if in_texts {
-            return true;
-        }
-        let Some(names) = names else {
-            return false;
-        };
-        if needle.may_be_hex(false) {
-            written.clear();
-            names
-                .trace(*row)
-                .iter()
-                .for_each(|byte| write_hex(&mut written, *byte));
-            if needle.finder.find(written.as_bytes()).is_some() {
-                return true;
-            }
-        }
-        match names.request_id(*row) {
-            super::segment::RequestId::Text(text) => needle.is_in(text, &mut buffer),
-            id @ super::segment::RequestId::Uuid(_) => {
-                needle.may_be_hex(true) && {
-                    written.clear();
-                    id.write(&mut written);
-                    needle.finder.find(written.as_bytes()).is_some()
-                }
-            }
-        }
-    });
+    texts.iter().map(|text| needle.is_in(text, &mut buffer)).collect()
 }

@@ -1,12 +1,15 @@
-//! Some thousand kept requests, column by column, in three parts: what every search scans, what names them (ids), and
-//! the rest, of which only what is shown is read.
+//! Some thousand kept requests, column by column, in four parts: what every search scans, the texts that a search for a
+//! text looks through, what names them (ids), and the rest, of which only what is shown is read.
 
 use std::collections::HashMap;
 
-use mesh_model::edge::{SeriesDelta, SeriesKey};
+use mesh_model::edge::SeriesKey;
 use mesh_model::record::KeptRequest;
 
 use super::codec;
+use super::names::{self, Names};
+use super::series::Series;
+use super::texts::{Places, Texts};
 use crate::block::{self, Input, damaged, put};
 use crate::history::Error;
 
@@ -14,33 +17,21 @@ use crate::history::Error;
 pub(crate) const FULL: usize = 4096;
 /// Requests of the rest that are compressed together.
 const CHUNK: usize = 128;
-const VERSION: u8 = 1;
-/// Bytes of trace id and span id.
-pub(crate) const NAME: usize = 24;
+/// In the layout before, everything stood in the scanned part, each series with its own texts.
+const FIRST: u8 = 1;
+const VERSION: u8 = 2;
 
-/// Text columns of the scanned part.
+/// Text columns that a search for a part of a text looks through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Text {
-    Method = 0,
-    Authority = 1,
-    Path = 2,
-    UserAgent = 3,
-    Details = 4,
-    UpstreamHost = 5,
+    Authority = 0,
+    Path = 1,
+    UserAgent = 2,
+    Details = 3,
+    UpstreamHost = 4,
 }
 
-const TEXTS: usize = 6;
-
-impl Text {
-    /// Where a search for a part of a text looks.
-    pub(crate) const SEARCHED: [Self; 5] = [
-        Self::Authority,
-        Self::Path,
-        Self::UserAgent,
-        Self::Details,
-        Self::UpstreamHost,
-    ];
-}
+const TEXTS: usize = 5;
 
 /// A segment for the database.
 #[derive(Debug)]
@@ -49,55 +40,66 @@ pub(crate) struct Packed {
     pub(crate) to_ns: u64,
     pub(crate) requests: u64,
     pub(crate) scan: Vec<u8>,
+    pub(crate) texts: Vec<u8>,
     pub(crate) names: Vec<u8>,
     pub(crate) rest: Vec<u8>,
+}
+
+impl Packed {
+    /// Bytes of all parts.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.scan.len() + self.texts.len() + self.names.len() + self.rest.len()) as u64
+    }
 }
 
 /// What a search scans.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    pub(crate) keys: Vec<SeriesKey>,
-    pub(crate) texts: Vec<String>,
+    pub(crate) series: Series,
+    pub(crate) methods: Texts,
     pub(crate) started: Vec<u64>,
     pub(crate) duration: Vec<u64>,
-    /// Place in `keys`.
-    pub(crate) series: Vec<u16>,
-    /// Places in `texts`.
-    pub(crate) columns: [Vec<u16>; TEXTS],
+    /// Place in `series`.
+    pub(crate) place: Vec<u16>,
+    /// Place in `methods`.
+    pub(crate) method: Vec<u16>,
     pub(crate) reason: Vec<u8>,
+    /// Where they have been read.
+    pub(crate) searched: Option<Searched>,
+}
+
+/// Texts of requests.
+#[derive(Debug, Default)]
+pub(crate) struct Searched {
+    pub(crate) texts: Texts,
+    pub(crate) columns: [Vec<u16>; TEXTS],
+}
+
+fn short(place: u32) -> u16 {
+    u16::try_from(place).unwrap_or(u16::MAX)
 }
 
 impl Scan {
     /// Of requests, in their order; at most [`FULL`].
     pub(crate) fn of(requests: &[KeptRequest]) -> Self {
         let mut scan = Self::default();
-        let mut keys: HashMap<&SeriesKey, u16> = HashMap::new();
-        let mut texts: HashMap<&str, u16> = HashMap::new();
+        let mut keys: Vec<&SeriesKey> = Vec::new();
+        let mut places: HashMap<&SeriesKey, u16> = HashMap::new();
+        let mut methods = Places::default();
         for request in requests.iter().take(FULL) {
             scan.started.push(request.started_ns);
             scan.duration.push(request.duration_ns);
             let next = u16::try_from(keys.len()).unwrap_or(u16::MAX);
-            scan.series.push(*keys.entry(&request.key).or_insert_with(|| {
-                scan.keys.push(request.key.clone());
+            scan.place.push(*places.entry(&request.key).or_insert_with(|| {
+                keys.push(&request.key);
                 next
             }));
-            let values = [
-                &request.method,
-                &request.authority,
-                &request.path,
-                &request.user_agent,
-                &request.details,
-                &request.upstream_host,
-            ];
-            for (column, text) in scan.columns.iter_mut().zip(values) {
-                let next = u16::try_from(texts.len()).unwrap_or(u16::MAX);
-                column.push(*texts.entry(text).or_insert_with(|| {
-                    scan.texts.push(text.clone());
-                    next
-                }));
-            }
+            scan.method.push(short(methods.place(&request.method)));
             scan.reason.push(codec::reason_code(request.reason));
         }
+        scan.series = Series::of(&keys);
+        scan.methods = methods.texts;
+        scan.searched = Some(Searched::of(requests));
         scan
     }
 
@@ -106,38 +108,19 @@ impl Scan {
         self.started.len()
     }
 
-    /// A text column.
-    pub(crate) fn column(&self, text: Text) -> &[u16] {
-        self.columns.get(text as usize).map_or(&[], Vec::as_slice)
-    }
-
-    /// A text of a row.
-    pub(crate) fn text(&self, text: Text, row: usize) -> &str {
-        let place = self.column(text).get(row).copied().unwrap_or_default();
-        self.texts.get(usize::from(place)).map_or("", String::as_str)
-    }
-
     fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put(&mut out, self.len() as u64);
-        let none = SeriesDelta::default();
-        let series: Vec<(&SeriesKey, &SeriesDelta)> = self.keys.iter().map(|key| (key, &none)).collect();
-        let keys = block::encode(&series);
-        put(&mut out, keys.len() as u64);
-        out.extend_from_slice(&keys);
-        put(&mut out, self.texts.len() as u64);
-        self.texts.iter().for_each(|text| codec::put_text(&mut out, text));
+        self.series.put(&mut out);
+        self.methods.put(&mut out);
         let mut before = 0;
         for started in &self.started {
             put(&mut out, started.wrapping_sub(before));
             before = *started;
         }
         self.duration.iter().for_each(|duration| put(&mut out, *duration));
-        for column in [&self.series].into_iter().chain(&self.columns) {
-            for place in column {
-                out.extend_from_slice(&place.to_le_bytes());
-            }
-        }
+        put_places(&mut out, &self.place);
+        put_places(&mut out, &self.method);
         out.extend_from_slice(&self.reason);
         out
     }
@@ -146,46 +129,130 @@ impl Scan {
     pub(crate) fn unpack(bytes: &[u8]) -> Result<Self, Error> {
         let plain = block::decompress(bytes)?;
         let mut input = Input(&plain);
-        if input.byte()? != VERSION {
-            return Err(damaged("unknown version of a segment"));
+        match input.byte()? {
+            FIRST => return Self::read_first(&mut input),
+            VERSION => {}
+            _ => return Err(damaged("unknown version of a segment")),
         }
+        let rows = input.length()?;
+        let series = Series::read(&mut input)?;
+        let methods = Texts::read(&mut input)?;
+        let (started, duration) = times(&mut input, rows)?;
+        let place = places(&mut input, rows, series.rows().len())?;
+        let method = places(&mut input, rows, methods.len())?;
+        Ok(Self {
+            reason: reasons(&mut input, rows)?,
+            series,
+            methods,
+            started,
+            duration,
+            place,
+            method,
+            searched: None,
+        })
+    }
+
+    /// The layout before.
+    fn read_first(input: &mut Input<'_>) -> Result<Self, Error> {
         let rows = input.length()?;
         let length = input.length()?;
         let keys: Vec<SeriesKey> = block::decode(input.bytes(length)?)?
             .into_iter()
             .map(|(key, _)| key)
             .collect();
-        let texts = (0..input.length()?)
-            .map(|_| input.text())
-            .collect::<Result<Vec<String>, Error>>()?;
-        let mut started = Vec::with_capacity(rows);
-        let mut before = 0_u64;
-        for _ in 0..rows {
-            before = before.wrapping_add(input.number()?);
-            started.push(before);
+        let mut texts = Texts::default();
+        for _ in 0..input.length()? {
+            texts.push(&input.text()?);
         }
-        let duration = (0..rows)
-            .map(|_| input.number())
-            .collect::<Result<Vec<u64>, Error>>()?;
-        let series = places(&mut input, rows, keys.len())?;
+        let (started, duration) = times(input, rows)?;
+        let place = places(input, rows, keys.len())?;
+        let at = places(input, rows, texts.len())?;
+        let mut columns: [Vec<u16>; TEXTS] = Default::default();
+        for column in &mut columns {
+            *column = places(input, rows, texts.len())?;
+        }
+        let mut methods = Places::default();
+        let method = at
+            .iter()
+            .map(|at| short(methods.place(texts.get(usize::from(*at)))))
+            .collect();
+        Ok(Self {
+            series: Series::of(&keys.iter().collect::<Vec<_>>()),
+            methods: methods.texts,
+            started,
+            duration,
+            place,
+            method,
+            reason: reasons(input, rows)?,
+            searched: Some(Searched { texts, columns }),
+        })
+    }
+
+    /// Adds [`Packed::texts`], which a segment of the layout before does not have.
+    pub(crate) fn read_texts(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.searched.is_none() {
+            self.searched = Some(Searched::unpack(bytes, self.len())?);
+        }
+        Ok(())
+    }
+}
+
+impl Searched {
+    fn of(requests: &[KeptRequest]) -> Self {
+        let mut texts = Places::default();
+        let mut columns: [Vec<u16>; TEXTS] = Default::default();
+        for request in requests.iter().take(FULL) {
+            let values = [
+                &request.authority,
+                &request.path,
+                &request.user_agent,
+                &request.details,
+                &request.upstream_host,
+            ];
+            for (column, text) in columns.iter_mut().zip(values) {
+                column.push(short(texts.place(text)));
+            }
+        }
+        Self {
+            texts: texts.texts,
+            columns,
+        }
+    }
+
+    fn pack(&self) -> Result<Vec<u8>, Error> {
+        let mut out = vec![VERSION];
+        self.texts.put(&mut out);
+        self.columns
+            .iter()
+            .for_each(|column| put_places(&mut out, column));
+        block::compress(&out)
+    }
+
+    fn unpack(bytes: &[u8], rows: usize) -> Result<Self, Error> {
+        let plain = block::decompress(bytes)?;
+        let mut input = Input(&plain);
+        if input.byte()? != VERSION {
+            return Err(damaged("unknown version of texts"));
+        }
+        let texts = Texts::read(&mut input)?;
         let mut columns: [Vec<u16>; TEXTS] = Default::default();
         for column in &mut columns {
             *column = places(&mut input, rows, texts.len())?;
         }
-        let reason = input.bytes(rows)?.to_vec();
-        if let Some(highest) = reason.iter().max() {
-            codec::reason(u64::from(*highest))?;
-        }
-        Ok(Self {
-            keys,
-            texts,
-            started,
-            duration,
-            series,
-            columns,
-            reason,
-        })
+        Ok(Self { texts, columns })
     }
+
+    /// A text of a row.
+    fn text(&self, text: Text, row: usize) -> &str {
+        let place = self.columns.get(text as usize).and_then(|column| column.get(row));
+        place.map_or("", |place| self.texts.get(usize::from(*place)))
+    }
+}
+
+fn put_places(out: &mut Vec<u8>, places: &[u16]) {
+    places
+        .iter()
+        .for_each(|place| out.extend_from_slice(&place.to_le_bytes()));
 }
 
 fn places(input: &mut Input<'_>, rows: usize, known: usize) -> Result<Vec<u16>, Error> {
@@ -198,6 +265,29 @@ fn places(input: &mut Input<'_>, rows: usize, known: usize) -> Result<Vec<u16>, 
         Some(highest) if usize::from(*highest) >= known => Err(damaged("place in a segment")),
         _ => Ok(places),
     }
+}
+
+/// Starts and durations.
+fn times(input: &mut Input<'_>, rows: usize) -> Result<(Vec<u64>, Vec<u64>), Error> {
+    let mut started = Vec::with_capacity(rows);
+    let mut before = 0_u64;
+    for _ in 0..rows {
+        before = before.wrapping_add(input.number()?);
+        started.push(before);
+    }
+    let mut duration = Vec::with_capacity(rows);
+    for _ in 0..rows {
+        duration.push(input.number()?);
+    }
+    Ok((started, duration))
+}
+
+fn reasons(input: &mut Input<'_>, rows: usize) -> Result<Vec<u8>, Error> {
+    let reasons = input.bytes(rows)?.to_vec();
+    if let Some(highest) = reasons.iter().max() {
+        codec::reason(u64::from(*highest))?;
+    }
+    Ok(reasons)
 }
 
 /// Packs requests, which must be sorted by start; at most [`FULL`].
@@ -222,154 +312,10 @@ pub(crate) fn pack(requests: &[KeptRequest]) -> Result<Packed, Error> {
         to_ns: scan.started.iter().max().copied().unwrap_or_default(),
         requests: scan.len() as u64,
         scan: block::compress(&scan.encode())?,
-        names: names(requests),
+        texts: scan.searched.as_ref().map_or(Ok(Vec::new()), Searched::pack)?,
+        names: names::names(requests),
         rest,
     })
-}
-
-/// Ids of requests, for [`Names::read`].
-pub(crate) fn names(requests: &[KeptRequest]) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    put(&mut out, requests.len() as u64);
-    for request in requests {
-        out.extend_from_slice(&request.trace_id.0);
-        out.extend_from_slice(&request.span_id.0);
-    }
-    for request in requests {
-        match uuid(&request.request_id) {
-            Some(bytes) => {
-                out.push(1);
-                out.extend_from_slice(&bytes);
-            }
-            None => {
-                out.push(0);
-                codec::put_text(&mut out, &request.request_id);
-            }
-        }
-    }
-    out
-}
-
-/// The 16 bytes of a UUID as proxies write it.
-fn uuid(text: &str) -> Option<[u8; 16]> {
-    let mut bytes = [0; 16];
-    let digits = text.as_bytes();
-    if digits.len() != 36 {
-        return None;
-    }
-    let mut nibbles = 0_usize;
-    for (place, digit) in digits.iter().enumerate() {
-        if matches!(place, 8 | 13 | 18 | 23) {
-            if *digit != b'-' {
-                return None;
-            }
-            continue;
-        }
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        let byte = bytes.get_mut(nibbles / 2)?;
-        *byte = *byte << 4 | value;
-        nibbles += 1;
-    }
-    Some(bytes)
-}
-
-/// Ids of the requests of a segment.
-#[derive(Debug)]
-pub(crate) struct Names<'b> {
-    pairs: &'b [u8],
-    ids: Vec<RequestId<'b>>,
-}
-
-/// `x-request-id` as it is stored.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum RequestId<'b> {
-    Uuid(&'b [u8]),
-    Text(&'b str),
-}
-
-impl RequestId<'_> {
-    /// Writes it out.
-    pub(crate) fn write(&self, out: &mut String) {
-        match self {
-            Self::Text(text) => out.push_str(text),
-            Self::Uuid(bytes) => {
-                for (place, byte) in bytes.iter().enumerate() {
-                    if matches!(place, 4 | 6 | 8 | 10) {
-                        out.push('-');
-                    }
-                    write_hex(out, *byte);
-                }
-            }
-        }
-    }
-}
-
-/// Two hexadecimal digits.
-pub(crate) fn write_hex(out: &mut String, byte: u8) {
-    for nibble in [byte >> 4, byte & 15] {
-        out.push(char::from(if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' + nibble - 10
-        }));
-    }
-}
-
-impl<'b> Names<'b> {
-    /// Reads [`Packed::names`].
-    pub(crate) fn read(bytes: &'b [u8]) -> Result<Self, Error> {
-        let (rows, mut input) = Self::head(bytes)?;
-        let pairs = input.bytes(rows.saturating_mul(NAME))?;
-        let mut ids = Vec::with_capacity(rows);
-        for _ in 0..rows {
-            ids.push(if input.byte()? == 1 {
-                RequestId::Uuid(input.bytes(16)?)
-            } else {
-                let length = input.length()?;
-                let text = std::str::from_utf8(input.bytes(length)?);
-                RequestId::Text(text.map_err(|_| damaged("request id"))?)
-            });
-        }
-        Ok(Self { pairs, ids })
-    }
-
-    fn head(bytes: &'b [u8]) -> Result<(usize, Input<'b>), Error> {
-        let mut input = Input(bytes);
-        if input.byte()? != VERSION {
-            return Err(damaged("unknown version of names"));
-        }
-        let rows = input.length()?;
-        Ok((rows, input))
-    }
-
-    /// Whether a request of this name is among [`Packed::names`].
-    pub(crate) fn contain(bytes: &[u8], name: &[u8; NAME]) -> Result<bool, Error> {
-        let (rows, mut input) = Names::head(bytes)?;
-        let pairs = input.bytes(rows.saturating_mul(NAME))?;
-        Ok(pairs.chunks_exact(NAME).any(|pair| pair == name))
-    }
-
-    /// Trace id and span id of a row.
-    pub(crate) fn pair(&self, row: usize) -> &'b [u8] {
-        let from = row.saturating_mul(NAME);
-        self.pairs
-            .get(from..from.saturating_add(NAME))
-            .unwrap_or_default()
-    }
-
-    /// Trace id of a row.
-    pub(crate) fn trace(&self, row: usize) -> &'b [u8] {
-        self.pair(row).get(..16).unwrap_or_default()
-    }
-
-    /// Request id of a row.
-    pub(crate) fn request_id(&self, row: usize) -> RequestId<'b> {
-        self.ids.get(row).copied().unwrap_or(RequestId::Text(""))
-    }
 }
 
 /// The requests at `rows` (rising), complete.
@@ -405,19 +351,25 @@ pub(crate) fn requests(
 
 fn request(scan: &Scan, names: &Names<'_>, plain: &[u8], row: usize) -> Result<KeptRequest, Error> {
     let pair = names.pair(row);
-    let place = scan.series.get(row).copied().map(usize::from);
-    let key = place.and_then(|place| scan.keys.get(place));
+    let place = scan.place.get(row).copied().map(usize::from);
+    let key = place.and_then(|place| scan.series.key(place));
     let mut request_id = String::new();
     names.request_id(row).write(&mut request_id);
-    let text = |text| scan.text(text, row).to_owned();
+    let text = |text| {
+        let searched = scan.searched.as_ref();
+        searched
+            .map_or("", |searched| searched.text(text, row))
+            .to_owned()
+    };
+    let method = scan.method.get(row).copied().unwrap_or_default();
     let mut request = KeptRequest {
         trace_id: codec::trace_id(pair.get(..16).unwrap_or_default())?,
         span_id: codec::span_id(pair.get(16..).unwrap_or_default())?,
         started_ns: scan.started.get(row).copied().unwrap_or_default(),
         duration_ns: scan.duration.get(row).copied().unwrap_or_default(),
         reason: codec::reason(scan.reason.get(row).copied().unwrap_or_default().into())?,
-        key: key.cloned().ok_or_else(|| damaged("row of a segment"))?,
-        method: text(Text::Method),
+        key: key.ok_or_else(|| damaged("row of a segment"))?,
+        method: scan.methods.get(usize::from(method)).to_owned(),
         authority: text(Text::Authority),
         path: text(Text::Path),
         user_agent: text(Text::UserAgent),

@@ -5,24 +5,26 @@ use mesh_model::record::KeptRequest;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::codec::{Packer, Unpacker, decode_request, encode_request};
-use super::segment::{Names, Scan, pack, requests};
+use super::codec::{KnownKeys, Packer, Unpacker, decode_request, encode_request};
+use super::names::Names;
+use super::segment::{Packed, Scan, pack, requests};
 use crate::block;
 use crate::conformance::records::{request, span};
 
-fn read(scan: &[u8], names: &[u8], rest: &[u8]) -> Result<Vec<KeptRequest>, crate::Error> {
-    let scan = Scan::unpack(scan)?;
-    let names = Names::read(names)?;
+fn read(packed: &Packed) -> Result<Vec<KeptRequest>, crate::Error> {
+    let mut scan = Scan::unpack(&packed.scan)?;
+    scan.read_texts(&packed.texts)?;
+    let names = Names::read(&packed.names)?;
     let rows: Vec<usize> = (0..scan.len()).collect();
-    requests(&scan, &names, rest, &rows)
+    requests(&scan, &names, &packed.rest, &rows)
 }
 
 #[test]
 fn a_segment_comes_back() {
     let wanted: Vec<KeptRequest> = (1..=4096).map(request).collect();
     let packed = pack(&wanted).unwrap();
-    assert!(read(&packed.scan, &packed.names, &packed.rest).unwrap() == wanted);
-    let each = (packed.scan.len() + packed.names.len() + packed.rest.len()) / wanted.len();
+    assert!(read(&packed).unwrap() == wanted);
+    let each = packed.bytes() / 4096;
     assert!(each < 120, "{each} bytes a request");
 }
 
@@ -36,23 +38,36 @@ proptest! {
         byte: u8,
     ) {
         let wanted: Vec<KeptRequest> = (1..=150).map(request).collect();
-        let packed = pack(&wanted).unwrap();
-        let compressed = block::compress(&bytes).unwrap();
-        let _ = read(&compressed, &packed.names, &packed.rest);
-        let _ = read(&packed.scan, &bytes, &packed.rest);
-        let _ = read(&packed.scan, &packed.names, &bytes);
         let change = |bytes: &[u8]| {
             let mut bytes = bytes.to_vec();
             let at = at.index(bytes.len());
             bytes[at] = byte;
             bytes
         };
-        let scan = block::compress(&change(&block::decompress(&packed.scan).unwrap())).unwrap();
-        let _ = read(&scan, &packed.names, &packed.rest);
-        let _ = read(&packed.scan, &change(&packed.names), &packed.rest);
-        let _ = read(&packed.scan, &packed.names, &change(&packed.rest));
-        let _ = decode_request(&[1; 16], &[1; 8], &change(&encode_request(&request(1))));
-        let _ = decode_request(&[1; 16], &[1; 8], &bytes);
+        let inside = |packed: &[u8]| block::compress(&change(&block::decompress(packed).unwrap())).unwrap();
+        let noise = block::compress(&bytes).unwrap();
+        let whole = pack(&wanted).unwrap();
+        let damaged: [&dyn Fn(&mut Packed); 8] = [
+            &|packed| packed.scan.clone_from(&noise),
+            &|packed| packed.texts.clone_from(&noise),
+            &|packed| packed.names.clone_from(&bytes),
+            &|packed| packed.rest.clone_from(&bytes),
+            &|packed| packed.scan = inside(&whole.scan),
+            &|packed| packed.texts = inside(&whole.texts),
+            &|packed| packed.names = change(&whole.names),
+            &|packed| packed.rest = change(&whole.rest),
+        ];
+        for damage in damaged {
+            let mut packed = pack(&wanted).unwrap();
+            damage(&mut packed);
+            let _ = read(&packed);
+        }
+        // The first byte is the layout's version.
+        let old: Vec<u8> = [1].into_iter().chain(bytes.iter().copied()).collect();
+        let _ = Scan::unpack(&block::compress(&old).unwrap());
+        let known = &mut KnownKeys::new();
+        let _ = decode_request(&[1; 16], &[1; 8], &change(&encode_request(&request(1))), known);
+        let _ = decode_request(&[1; 16], &[1; 8], &bytes, known);
         let mut unpacker = Unpacker::new().unwrap();
         let packed = Packer::new().unwrap().span(&span(1, 2)).unwrap();
         let _ = unpacker.span(&[1; 16], &[1; 8], &change(&packed));

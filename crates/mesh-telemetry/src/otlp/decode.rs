@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use mesh_model::edge::{Batch, SeriesDelta, SeriesKey, WINDOW_SECONDS, WindowDelta};
-use mesh_model::histogram::{self, ExponentialHistogram};
+use mesh_model::histogram::{ExponentialHistogram, LOWEST_SCALE, SCALE};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -14,6 +14,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use super::attributes::{invalid, series_key};
 use super::{Invalid, MAX_BUCKET, MAX_POINTS, MAX_VALUE_BYTES, MAX_WINDOWS, MIN_BUCKET, NANOS, NANOS_PER_MS};
 use crate::metrics;
+
+/// Finest scale that is taken.
+const HIGHEST_SCALE: i32 = 10;
 
 pub(super) fn batch(
     request: &ExportMetricsServiceRequest,
@@ -213,9 +216,19 @@ enum Field {
 }
 
 fn histogram(point: &ExponentialHistogramDataPoint) -> Result<ExponentialHistogram, Invalid> {
-    if point.scale != histogram::SCALE {
-        return Err(invalid("scale", format!("must be {}", histogram::SCALE)));
+    // A proxy of another version may be finer or coarser: finer buckets join, coarser ones stay as they are.
+    if !(LOWEST_SCALE..=HIGHEST_SCALE).contains(&point.scale) {
+        return Err(invalid(
+            "scale",
+            format!("must be within {LOWEST_SCALE}..={HIGHEST_SCALE}"),
+        ));
     }
+    let finer = (point.scale - SCALE).max(0);
+    let coarser = (SCALE - point.scale).max(0);
+    let (lowest, highest) = (
+        (MIN_BUCKET << finer) >> coarser,
+        (((MAX_BUCKET + 1) << finer) - 1) >> coarser,
+    );
     if point
         .negative
         .as_ref()
@@ -232,10 +245,10 @@ fn histogram(point: &ExponentialHistogramDataPoint) -> Result<ExponentialHistogr
     if let Some(positive) = &point.positive {
         let width = i32::try_from(positive.bucket_counts.len()).unwrap_or(i32::MAX);
         let last = positive.offset.saturating_add(width).saturating_sub(1);
-        if width > 0 && (positive.offset < MIN_BUCKET || last > MAX_BUCKET) {
+        if width > 0 && (positive.offset < lowest || last > highest) {
             return Err(invalid(
                 "positive",
-                format!("buckets must lie within {MIN_BUCKET}..={MAX_BUCKET}"),
+                format!("buckets must lie within {lowest}..={highest}"),
             ));
         }
         for (index, bucket) in (positive.offset..).zip(&positive.bucket_counts) {
@@ -243,7 +256,7 @@ fn histogram(point: &ExponentialHistogramDataPoint) -> Result<ExponentialHistogr
                 count = count
                     .checked_add(*bucket)
                     .ok_or_else(|| invalid("positive", "overflows"))?;
-                buckets.insert(index, *bucket);
+                *buckets.entry(index >> finer).or_default() += *bucket;
             }
         }
     }
@@ -251,6 +264,7 @@ fn histogram(point: &ExponentialHistogramDataPoint) -> Result<ExponentialHistogr
         return Err(invalid("count", "is not the sum of the buckets"));
     }
     Ok(ExponentialHistogram {
+        coarser: u8::try_from(coarser).unwrap_or_default(),
         zero_count: point.zero_count,
         buckets,
         count,

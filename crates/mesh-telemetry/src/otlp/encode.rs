@@ -1,7 +1,7 @@
 //! [`Batch`] to OTLP.
 
 use mesh_model::edge::{Batch, Reporter, SeriesDelta, SeriesKey};
-use mesh_model::histogram::{self, ExponentialHistogram};
+use mesh_model::histogram::ExponentialHistogram;
 use mesh_model::workload::{UNKNOWN, Workload};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
@@ -144,7 +144,7 @@ fn histogram_point(
         time_unix_nano: cut,
         count: duration.count,
         sum: Some(duration.sum),
-        scale: histogram::SCALE,
+        scale: duration.scale(),
         zero_count: duration.zero_count,
         positive: dense(duration),
         ..ExponentialHistogramDataPoint::default()
@@ -153,7 +153,8 @@ fn histogram_point(
 
 /// OTLP buckets are dense from an offset on.
 fn dense(duration: &ExponentialHistogram) -> Option<Buckets> {
-    let bounded = |index: &i32| (*index).clamp(MIN_BUCKET, MAX_BUCKET);
+    let (low, high) = (MIN_BUCKET >> duration.coarser, MAX_BUCKET >> duration.coarser);
+    let bounded = |index: &i32| (*index).clamp(low, high);
     let first = duration.buckets.keys().next().map(bounded)?;
     let last = duration.buckets.keys().next_back().map(bounded)?;
     let mut counts = vec![0_u64; usize::try_from(last - first).ok()? + 1];
