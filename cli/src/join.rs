@@ -1,6 +1,7 @@
 //! `sightline run` and `sightline gateway`: a process joins a running mesh, and leaves it when it ends.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use crate::cluster::workload::{Listener, Port, Registered, Role, Workload};
 use crate::cluster::world;
 use crate::failure::{Code, Failure, Tried};
 use crate::folder::{self, Folder};
+use crate::launch::take_terminal;
 use crate::member::{self, Joined, Place};
 use crate::mesh::host::{self, SYSTEM, say};
 use crate::mesh::programs::Programs;
@@ -32,6 +34,10 @@ Examples:
     sightline run --name page --port 8000 -- sh -c 'exec my-server --bind $HOST:$PORT'
   gRPC, and a second port that speaks something else:
     sightline run --name stock --port 9091:grpc --port 9092:tcp -- ./stock
+  Its own metrics are merged into the sidecar's, and a header's values are never recorded:
+    sightline run --name reviews --port 9080 --annotation prometheus.io/scrape=true \\
+      --annotation prometheus.io/port=9080 --annotation sightline.io/redact-headers=x-session \\
+      -- ./reviews
   No port: it only calls others:
     sightline run --name nightly -- curl http://reviews:9080/reviews/0
 
@@ -71,6 +77,9 @@ struct Who {
     /// One more label of the workload; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
+    /// An annotation of the workload's pod, known to its proxy; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    annotation: Vec<(String, String)>,
     /// Data folder of the mesh; without it, the one that runs.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -118,6 +127,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         namespace: options.namespace.clone(),
         service_account: who.service_account.clone().unwrap_or_else(|| who.name.clone()),
         extra_labels: who.label.iter().cloned().collect(),
+        annotations: who.annotation.iter().cloned().collect(),
         role: Role::Sidecar {
             ports: options.port.clone(),
         },
@@ -148,6 +158,7 @@ pub(crate) fn gateway(options: &GatewayOptions) -> Result<ExitCode, Failure> {
         namespace: options.namespace.clone(),
         service_account: who.service_account.clone().unwrap_or_else(|| who.name.clone()),
         extra_labels,
+        annotations: who.annotation.iter().cloned().collect(),
         role: Role::Gateway {
             listeners: options.listen.clone(),
         },
@@ -229,6 +240,10 @@ impl Member<'_> {
         let outcome = self.work(&client, &joined, &mut requests).await;
         if let Err(failure) = joined.retire(&client).await {
             tracing::warn!("{}", failure.chain());
+        }
+        if self.command.is_some() && std::io::stdin().is_terminal() {
+            // The command had it.
+            take_terminal(nix::unistd::getpgrp());
         }
         for stage in [Stage::Workloads, Stage::Gateway] {
             self.handle.stop(stage, DRAIN + Duration::from_secs(1)).await?;

@@ -10,7 +10,8 @@ use std::process::Command;
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::getppid;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{Pid, getpgrp, getppid, tcsetpgrp};
 
 use crate::failure::{Code, Failure, Tried};
 
@@ -20,9 +21,25 @@ pub(crate) struct Launch {
     /// Process id of the supervisor.
     #[arg(long)]
     parent: i32,
+    /// Take the terminal: what is typed goes to the program, Ctrl-C too.
+    #[arg(long)]
+    foreground: bool,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
+}
+
+/// Makes `group` the one that reads from the terminal, if standard input is one. Best effort: without it the program
+/// runs, but cannot read.
+pub(crate) fn take_terminal(group: Pid) {
+    // A group in the background that asks is stopped by SIGTTOU, unless it is blocked.
+    let ttou = SigSet::from(Signal::SIGTTOU);
+    let mut before = SigSet::empty();
+    if sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ttou), Some(&mut before)).is_err() {
+        return;
+    }
+    let _ = tcsetpgrp(std::io::stdin(), group);
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
 }
 
 /// Becomes the program; returns only if that fails.
@@ -31,6 +48,9 @@ pub(crate) fn run(launch: &Launch) -> Result<(), Failure> {
     // The supervisor may have died before the line above took effect.
     if getppid().as_raw() != launch.parent {
         return Err(Failure::unavailable("the supervisor is gone"));
+    }
+    if launch.foreground {
+        take_terminal(getpgrp());
     }
     let Some((program, arguments)) = launch.command.split_first() else {
         return Err(Failure::new(Code::Bug, "no program to launch"));

@@ -262,15 +262,14 @@ fn pod(entry: &Registered) -> Pod {
         Role::Sidecar { ports } => ports.iter().map(|port| port.number).collect(),
         Role::Gateway { listeners } => listeners.iter().map(|one| one.address.port()).collect(),
     };
+    let mut annotations = workload.annotations.clone();
+    annotations.insert(NUMBER_ANNOTATION.to_owned(), entry.number.to_string());
     Pod {
         metadata: ObjectMeta {
             name: Some(entry.pod.clone()),
             namespace: Some(workload.namespace.clone()),
             labels: Some(workload.labels()),
-            annotations: Some(BTreeMap::from([(
-                NUMBER_ANNOTATION.to_owned(),
-                entry.number.to_string(),
-            )])),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         },
         spec: Some(PodSpec {

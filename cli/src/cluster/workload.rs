@@ -24,6 +24,8 @@ pub(crate) struct Workload {
     pub(crate) service_account: String,
     /// Labels beside those that follow from the above.
     pub(crate) extra_labels: BTreeMap<String, String>,
+    /// Annotations of its pod, which its proxy knows too (`prometheus.io/scrape`, `sightline.io/redact-headers`).
+    pub(crate) annotations: BTreeMap<String, String>,
     /// Role of its proxy.
     pub(crate) role: Role,
 }

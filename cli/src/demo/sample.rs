@@ -167,6 +167,7 @@ pub(crate) fn workloads(gateway: SocketAddr) -> Vec<Workload> {
         namespace: SYSTEM.to_owned(),
         service_account: "istio-ingressgateway".to_owned(),
         extra_labels: BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
+        annotations: BTreeMap::new(),
         role: Role::Gateway {
             listeners: vec![Listener {
                 port: 80,
@@ -181,6 +182,7 @@ pub(crate) fn workloads(gateway: SocketAddr) -> Vec<Workload> {
         namespace: "default".to_owned(),
         service_account: (*service).to_owned(),
         extra_labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
         role: Role::Sidecar {
             ports: vec![port.clone()],
         },

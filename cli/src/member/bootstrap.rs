@@ -46,6 +46,7 @@ fn metadata(entry: &Registered) -> Value {
         "MESH_ID": "cluster.local",
         "INSTANCE_IPS": entry.addresses.inbound().to_string(),
         "INTERCEPTION_MODE": "NONE",
+        "ANNOTATIONS": workload.annotations,
     });
     match &workload.role {
         Role::Sidecar { .. } => {
@@ -116,6 +117,7 @@ mod tests {
                 namespace: "default".to_owned(),
                 service_account: "reviews".to_owned(),
                 extra_labels: std::collections::BTreeMap::new(),
+                annotations: [("prometheus.io/scrape".to_owned(), "true".to_owned())].into(),
                 role,
             },
             pod: "reviews-v2-abcde".to_owned(),
@@ -145,6 +147,7 @@ mod tests {
             "v2"
         );
         assert_eq!(node["metadata"]["SIGHTLINE_APPLICATION_ADDRESS"], "127.64.4.1");
+        assert_eq!(node["metadata"]["ANNOTATIONS"]["prometheus.io/scrape"], "true");
         assert_eq!(node["metadata"]["SIGHTLINE_OUTBOUND"], "127.64.4.3:15001");
         assert_eq!(
             value["admin"]["address"]["socket_address"]["address"],

@@ -236,16 +236,17 @@ pub(super) fn spawn(spec: &Spec, launcher: &Path, log: PathBuf) -> Result<Child,
     let mut command = Command::new(launcher);
     command
         .arg("launch")
-        .args(["--parent", &std::process::id().to_string(), "--"])
+        .args(["--parent", &std::process::id().to_string()]);
+    if spec.kind == Kind::Command && std::io::stdin().is_terminal() {
+        command.arg("--foreground");
+    }
+    command
+        .arg("--")
         .arg(&spec.program)
         .args(&spec.arguments)
         .envs(spec.environment.iter().map(|(name, value)| (name, value)))
         .process_group(0);
     if spec.kind == Kind::Command {
-        // A process group that is not the terminal's foreground is stopped when it reads from it.
-        if std::io::stdin().is_terminal() {
-            command.stdin(Stdio::null());
-        }
         return command.spawn().tried(what);
     }
     let (reader, writer) = std::io::pipe().tried(what)?;
