@@ -174,7 +174,7 @@ impl Session {
     }
 }
 
-/// Serves an HTTP connection to its end.
+/// Finds out the protocol of an HTTP connection; a task of its own then serves it to its end.
 pub(crate) async fn serve(mut accepted: Accepted) {
     let Some(session) = Session::new(&mut accepted) else {
         return;
@@ -190,9 +190,10 @@ pub(crate) async fn serve(mut accepted: Accepted) {
             None => return,
         },
     };
+    // A task of its own: what detection and handshake needed is not kept for as long as the connection lives.
     if is_http2 {
-        http2::serve(session, accepted).await;
+        tokio::task::spawn_local(http2::serve(session, accepted));
     } else {
-        http1::serve(session, accepted).await;
+        tokio::task::spawn_local(http1::serve(session, accepted));
     }
 }

@@ -1,6 +1,8 @@
 //! String, header and query matches, shared by routes and policies.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Weak};
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -10,9 +12,11 @@ use crate::request::RequestView;
 ///
 /// Patterns over 1 KiB or that compile to more than 1 MiB are refused.
 #[derive(Clone)]
-pub struct Pattern {
+pub struct Pattern(Arc<Compiled>);
+
+struct Compiled {
     source: String,
-    compiled: Regex,
+    regex: Regex,
 }
 
 impl Pattern {
@@ -21,29 +25,54 @@ impl Pattern {
         if source.len() > 1024 {
             return Err("regular expression is longer than 1024 bytes".into());
         }
-        let anchored = format!("^(?:{source})$");
         // The bare pattern first: an unbalanced `)` must not pair with our anchor.
-        Regex::new(source).map_err(|e| last_line(&e.to_string()))?;
-        let compiled = RegexBuilder::new(&anchored)
+        regex_syntax::ParserBuilder::new()
+            .utf8(false)
+            .build()
+            .parse(source)
+            .map_err(|e| last_line(&e.to_string()))?;
+        let regex = RegexBuilder::new(&format!("^(?:{source})$"))
             .size_limit(1 << 20)
             .build()
             .map_err(|e| last_line(&e.to_string()))?;
-        Ok(Self {
-            source: source.into(),
-            compiled,
-        })
+        let source = source.into();
+        Ok(Self(Arc::new(Compiled { source, regex })))
     }
 
     /// The text as configured.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 
     /// Whether the whole of `value` matches.
     #[must_use]
     pub fn is_full_match(&self, value: &[u8]) -> bool {
-        self.compiled.is_match(value)
+        self.0.regex.is_match(value)
+    }
+}
+
+/// Patterns in use, so that one that many routes have is compiled and kept once.
+#[derive(Default)]
+pub struct Patterns {
+    known: HashMap<String, Weak<Compiled>>,
+    /// Size at which those that nobody has any more are let go.
+    sweep_at: usize,
+}
+
+impl Patterns {
+    /// The pattern of this text; errors as [`Pattern::new`].
+    pub fn get(&mut self, source: &str) -> Result<Pattern, String> {
+        if let Some(known) = self.known.get(source).and_then(Weak::upgrade) {
+            return Ok(Pattern(known));
+        }
+        let pattern = Pattern::new(source)?;
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|_, compiled| compiled.strong_count() > 0);
+            self.sweep_at = (self.known.len() * 2).max(64);
+        }
+        self.known.insert(source.into(), Arc::downgrade(&pattern.0));
+        Ok(pattern)
     }
 }
 
@@ -57,13 +86,13 @@ fn last_line(text: &str) -> String {
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
+        self.0.source == other.0.source
     }
 }
 impl Eq for Pattern {}
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Pattern").field(&self.source).finish()
+        f.debug_tuple("Pattern").field(&self.0.source).finish()
     }
 }
 
@@ -217,4 +246,27 @@ pub fn query_value<'a>(query: Option<&'a [u8]>, name: &[u8]) -> Option<&'a [u8]>
         let mut parts = pair.splitn(2, |b| *b == b'=');
         (parts.next()? == name).then(|| parts.next().unwrap_or_default())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_kept_while_somebody_has_it() {
+        let mut patterns = Patterns::default();
+        let first = patterns.get("/a.*").unwrap();
+        let second = patterns.get("/a.*").unwrap();
+        assert!(Arc::ptr_eq(&first.0, &second.0));
+        let other = patterns.get("/b.*").unwrap();
+        assert!(!Arc::ptr_eq(&first.0, &other.0));
+        drop((first, second));
+        for i in 0..200 {
+            patterns.get(&format!("/{i}")).unwrap();
+        }
+        assert!(patterns.known.len() < 150, "{}", patterns.known.len());
+        assert!(patterns.known.contains_key("/b.*"));
+        assert!(patterns.get("(").is_err() && patterns.get("a)(b").is_err());
+    }
 }

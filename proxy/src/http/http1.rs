@@ -87,46 +87,67 @@ pub(super) async fn serve(mut session: Session, accepted: Accepted) {
             break;
         }
         served = true;
-        let context = session.current();
-        let mut call = Call::new(context);
-        connection.set_deadline(head_limit(&call.context).map(|limit| call.started + limit));
-        match read_head(&mut side.wire, connection, &mut call).await {
-            Head::Read => {}
-            Head::Nothing => {
-                call.forget();
-                break;
-            }
-            Head::Refused(error) => {
-                refuse(&mut call, &mut side, error.into()).await;
-                break;
-            }
-        }
-        connection.set_deadline(None);
-        if call.heads.request.kind == Method::Connect && offers_tunnels(&call.context) {
-            let authority = call.heads.request.authority_bytes().to_vec();
-            let context = Rc::clone(&call.context);
-            match crate::accept::open_tunnel(&context, side.wire, &authority, registered).await {
-                // What is inside is recorded, not the tunnel.
-                Ok(()) => call.forget(),
-                Err((wire, registered)) => {
-                    let mut side = ClientSide::new(wire);
-                    call.close = true;
-                    refuse(&mut call, &mut side, Refusal::no_endpoint()).await;
-                    drop(registered);
+        // In a box while it lasts: an idle connection does not keep room for a request.
+        match Box::pin(serve_one(&mut session, &mut side, connection)).await {
+            Next::Request => {}
+            Next::Close => break,
+            Next::Tunnel(mut call) => {
+                let authority = call.heads.request.authority_bytes().to_vec();
+                let context = Rc::clone(&call.context);
+                match crate::accept::open_tunnel(&context, side.wire, &authority, registered).await {
+                    // What is inside is recorded, not the tunnel.
+                    Ok(()) => call.forget(),
+                    Err((wire, registered)) => {
+                        let mut side = ClientSide::new(wire);
+                        call.close = true;
+                        refuse(&mut call, &mut side, Refusal::no_endpoint()).await;
+                        drop(registered);
+                    }
                 }
+                return;
             }
-            return;
-        }
-        side.stall = stall_limit(&call.context).map(|limit| (Rc::clone(connection), limit));
-        side.incoming = Incoming::new(call.heads.request.framing);
-        side.owes_continue = call.heads.request.expect_continue;
-        let keep = crate::walk::walk(&mut call, &mut side).await;
-        drop(call);
-        if !keep || !finish_body(&mut side).await {
-            linger(&mut side.wire).await;
-            break;
         }
     }
+}
+
+/// What a connection does after a request.
+enum Next {
+    Request,
+    Close,
+    /// The client asked for a tunnel to be opened here.
+    Tunnel(Box<Call>),
+}
+
+/// Serves the request whose first bytes have come.
+async fn serve_one(session: &mut Session, side: &mut ClientSide, connection: &Rc<Connection>) -> Next {
+    let context = session.current();
+    let mut call = Call::new(context);
+    connection.set_deadline(head_limit(&call.context).map(|limit| call.started + limit));
+    match read_head(&mut side.wire, connection, &mut call).await {
+        Head::Read => {}
+        Head::Nothing => {
+            call.forget();
+            return Next::Close;
+        }
+        Head::Refused(error) => {
+            refuse(&mut call, side, error.into()).await;
+            return Next::Close;
+        }
+    }
+    connection.set_deadline(None);
+    if call.heads.request.kind == Method::Connect && offers_tunnels(&call.context) {
+        return Next::Tunnel(Box::new(call));
+    }
+    side.stall = stall_limit(&call.context).map(|limit| (Rc::clone(connection), limit));
+    side.incoming = Incoming::new(call.heads.request.framing);
+    side.owes_continue = call.heads.request.expect_continue;
+    let keep = crate::walk::walk(&mut call, side).await;
+    drop(call);
+    if keep && finish_body(side).await {
+        return Next::Request;
+    }
+    linger(&mut side.wire).await;
+    Next::Close
 }
 
 async fn wait_for_request(wire: &mut Wire, connection: &Connection, context: &Context, served: bool) -> bool {

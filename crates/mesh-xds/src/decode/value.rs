@@ -1,9 +1,10 @@
 //! Scalars, wrappers and addresses.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mesh_model::matching::{Pattern, StringMatch};
+use mesh_model::matching::{Pattern, Patterns, StringMatch};
 use mesh_model::route::PerMillion;
 
 use super::Path;
@@ -88,7 +89,13 @@ pub(super) fn socket_address(
 }
 
 pub(super) fn pattern(from: &matcher::RegexMatcher, path: &Path<'_>) -> Result<Pattern, Invalid> {
-    Pattern::new(&from.regex).map_err(|e| path.field("regex").invalid(e))
+    thread_local! {
+        /// Configuration is decoded by one thread, over and over; most routes' patterns are those of before.
+        static PATTERNS: RefCell<Patterns> = RefCell::default();
+    }
+    PATTERNS
+        .with_borrow_mut(|patterns| patterns.get(&from.regex))
+        .map_err(|e| path.field("regex").invalid(e))
 }
 
 pub(super) fn string_match(from: &matcher::StringMatcher, path: &Path<'_>) -> Result<StringMatch, Invalid> {
