@@ -49,6 +49,8 @@ pub struct Options {
     pub sni: String,
     pub req: Vec<u8>,
     pub idle: bool,
+    /// Ends after this many answers, whatever the time.
+    pub requests: u64,
 }
 
 /// Reads the command line; an unknown option panics.
@@ -65,6 +67,7 @@ pub fn options() -> Options {
         sni: "localhost".into(),
         req: vec![],
         idle: false,
+        requests: u64::MAX,
     };
     let (mut host, mut path, mut hdrs, mut tls, mut cert, mut key, mut resume) = (
         String::from("localhost"),
@@ -101,6 +104,7 @@ pub fn options() -> Options {
             "--key" => key = Some(v()),
             "--resume" => resume = true,
             "--idle" => a.idle = true,
+            "--requests" => a.requests = v().parse().unwrap(),
             x => panic!("unknown option {x}"),
         }
     }

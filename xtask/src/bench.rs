@@ -7,7 +7,7 @@
 mod http;
 mod mesh;
 mod peers;
-mod proxy;
+pub(crate) mod proxy;
 mod store;
 
 use std::path::{Path, PathBuf};

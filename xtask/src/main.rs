@@ -49,6 +49,12 @@ enum Command {
     /// Build the real peers of the tests: Kubernetes API server, Jaeger, Zipkin (Go, Maven; some 12 minutes the
     /// first time).
     Cluster,
+    /// Count the proxy's instructions per request and compare them with bench/instructions.tsv.
+    Instructions {
+        /// Write the file anew, after a change that is worth its cost.
+        #[arg(long)]
+        bless: bool,
+    },
     /// Check package edges, file names and sizes, banned crates.
     Tidy,
 }
@@ -62,6 +68,7 @@ fn main() -> ExitCode {
         Command::Descriptors => descriptors::run(&root::repository()),
         Command::Cluster => suite::judges_and_collectors().map(|()| ExitCode::SUCCESS),
         Command::Dashboards { check } => dashboards::run(check).map(|()| ExitCode::SUCCESS),
+        Command::Instructions { bless } => bench::proxy::instructions::run(bless),
         Command::Tidy => tidy::run(),
     };
     match outcome {

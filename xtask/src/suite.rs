@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::phase::phase;
 use crate::tally::{self, Counts};
-use crate::{demo, root, tidy, tools};
+use crate::{bench, demo, root, tidy, tools};
 
 /// Which groups to run.
 #[derive(clap::Args)]
@@ -65,6 +65,10 @@ const GROUPS: &[Group] = &[
     Group {
         name: "browser",
         run: browser,
+    },
+    Group {
+        name: "instructions",
+        run: instructions,
     },
     Group {
         name: "clippy",
@@ -257,6 +261,15 @@ fn browser() -> Result<Counts> {
         .current_dir(&folder)
         .env("SIGHTLINE_BINARIES", root::binaries(false));
     tally::run(&mut test)
+}
+
+/// What a request costs the proxy, in instructions: no shape may grow beyond its tolerance.
+fn instructions() -> Result<Counts> {
+    let problems = bench::proxy::instructions::problems()?;
+    for problem in &problems {
+        println!("{problem}");
+    }
+    Ok(Counts::single(problems.is_empty()))
 }
 
 /// A command without tests of its own passes or fails as one.

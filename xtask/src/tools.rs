@@ -78,6 +78,11 @@ pub(crate) const TESTS: &[Tool] = &[
         remedy: "apt-get install postgresql",
     },
     Tool {
+        names: &["valgrind"],
+        purpose: "counts the proxy's instructions per request",
+        remedy: "apt-get install valgrind",
+    },
+    Tool {
         names: &["git"],
         purpose: "lists the files that tidy reads",
         remedy: "apt-get install git",

@@ -3,6 +3,7 @@
 //! counts from the due time, so a stall is not hidden). Prints one JSON line.
 //!   --addr IP:PORT --host NAME --path P --header 'K: V' --conns N --rate R --secs S --warmup S
 //!   --close (a new connection for each request)  --hs (connect + TLS handshake, then close; no request)
+//!   --requests N (end after N answers)
 //!   --tls --sni NAME --cert F --key F --resume   --idle (each connection does one request, then holds for S secs)
 use hdrhistogram::Histogram;
 use sightline_bench::options::{Options, options};
@@ -114,6 +115,9 @@ fn main() {
         }
         // What was sent before the end is answered before the last line is printed, so that `total` can be
         // compared with what proxies and telemetry counted.
+        if r.total >= a.requests && !a.idle {
+            break;
+        }
         if now >= t_end
             && (a.idle
                 || a.hs

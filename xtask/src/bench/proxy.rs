@@ -1,5 +1,6 @@
 //! The proxy beside its peers: CPU per request, latency, memory and start, on the same bootstrap files.
 
+pub(crate) mod instructions;
 mod memory;
 mod rivals;
 mod round;
@@ -177,7 +178,16 @@ impl Proxy {
 }
 
 impl Rig {
+    /// Without a peer to compare with.
+    fn prepare_alone() -> Result<Self> {
+        Self::with(PathBuf::new())
+    }
+
     fn prepare(options: &Options) -> Result<Self> {
+        Self::with(envoy(options.envoy.as_ref())?)
+    }
+
+    fn with(envoy: PathBuf) -> Result<Self> {
         let bins = build()?;
         let work = bins.join("bench-work");
         std::fs::create_dir_all(&work)?;
@@ -186,7 +196,7 @@ impl Rig {
             make_certificates(&certificates)?;
         }
         Ok(Self {
-            envoy: envoy(options.envoy.as_ref())?,
+            envoy,
             bins,
             work,
             certificates,
