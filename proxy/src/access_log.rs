@@ -20,8 +20,10 @@ use crate::codec::head::{Request, Response};
 use crate::codec::write::number;
 use crate::walk::admit::policy_of;
 
+mod fact;
 mod format;
 
+use fact::{Fact, Header, Source};
 pub(crate) use format::Format;
 
 /// Bytes that a worker gathers before it hands them to the writer.
@@ -228,55 +230,52 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn header(&self, names: &str, out: &mut Vec<u8>) -> bool {
-        let (names, limit) = names
-            .rsplit_once("):")
-            .or_else(|| {
-                names
-                    .rsplit_once(':')
-                    .filter(|(n, l)| !n.is_empty() && l.parse::<usize>().is_ok())
-            })
-            .map_or((names, usize::MAX), |(names, limit)| {
-                (names, limit.parse().unwrap_or(usize::MAX))
-            });
+    fn header(&self, header: &Header, out: &mut Vec<u8>) -> bool {
         let Some(request) = self.request else { return false };
-        for name in names.split('?') {
-            let value = match name.to_ascii_lowercase().as_str() {
-                ":method" => Some(request.method_bytes()),
-                ":path" => Some(request.target_bytes()),
-                ":authority" | "host" => Some(request.authority_bytes()),
-                ":scheme" => Some(if request.https { &b"https"[..] } else { b"http" }),
-                name => request.fields.get_named(name.as_bytes()),
+        for source in &header.sources {
+            let value = match source {
+                Source::Method => Some(request.method_bytes()),
+                Source::Path => Some(request.target_bytes()),
+                Source::Authority => Some(request.authority_bytes()),
+                Source::Scheme => Some(if request.https { &b"https"[..] } else { b"http" }),
+                Source::Field(name) => request.fields.get_named(name),
             };
             if let Some(value) = value.filter(|v| !v.is_empty()) {
-                out.extend_from_slice(value.get(..limit.min(value.len())).unwrap_or_default());
+                out.extend_from_slice(value.get(..header.limit.min(value.len())).unwrap_or_default());
                 return true;
             }
         }
         false
     }
 
-    fn response_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
-        let name = name.to_ascii_lowercase();
-        if name == "x-envoy-upstream-service-time" {
+    fn response_header(&self, header: &Header, out: &mut Vec<u8>) -> bool {
+        let [Source::Field(name)] = header.sources.as_slice() else {
+            return false;
+        };
+        if name == b"x-envoy-upstream-service-time" {
             return self.service_time_ms.map(|ms| number(out, ms)).is_some();
         }
         let value = self
             .response
-            .and_then(|response| response.fields.get_named(name.as_bytes()))
+            .and_then(|response| response.fields.get_named(name))
             .filter(|value| !value.is_empty());
         value.map(|value| out.extend_from_slice(value)).is_some()
     }
-}
 
-impl mesh_model::route::FormatFacts for Line<'_> {
-    fn fact(&self, name: &str, argument: &str, out: &mut Vec<u8>) -> bool {
+    /// Appends a fact; `false` = absent.
+    fn write(&self, fact: &Fact, out: &mut Vec<u8>) -> bool {
         let text = |text: &str, out: &mut Vec<u8>| {
             out.extend_from_slice(text.as_bytes());
             !text.is_empty()
         };
+        let underscored = |text: &str, out: &mut Vec<u8>| {
+            out.extend(text.bytes().map(|b| if b == b' ' { b'_' } else { b }));
+            !text.is_empty()
+        };
         let address = |address: Option<SocketAddr>, out: &mut Vec<u8>| {
-            address.is_some_and(|address| write!(out, "{address}").is_ok())
+            address
+                .map(|address| format::socket_address(address, out))
+                .is_some()
         };
         let count = |value: u64, out: &mut Vec<u8>| {
             number(out, value);
@@ -285,64 +284,51 @@ impl mesh_model::route::FormatFacts for Line<'_> {
         let origin = |pick: fn(&RouteOrigin) -> &str, out: &mut Vec<u8>| {
             text(self.origin.map(pick).unwrap_or_default(), out)
         };
-        match name {
-            "START_TIME" => {
+        match fact {
+            Fact::StartTime => {
                 format::iso_time(self.started, out);
                 true
             }
-            "REQ" => self.header(argument, out),
-            "RESP" => self.response_header(argument, out),
-            "PROTOCOL" => text(self.request.map_or("", |request| request.version.as_str()), out),
-            "RESPONSE_CODE" => count(u64::from(self.status), out),
-            "RESPONSE_FLAGS" => !self.flags.is_empty() && write!(out, "{}", self.flags).is_ok(),
-            "RESPONSE_CODE_DETAILS" => {
-                out.extend(self.details.bytes().map(|b| if b == b' ' { b'_' } else { b }));
-                !self.details.is_empty()
-            }
-            "CONNECTION_TERMINATION_DETAILS" => text(self.termination, out),
-            "UPSTREAM_TRANSPORT_FAILURE_REASON" => {
-                out.extend(
-                    self.transport_failure
-                        .bytes()
-                        .map(|b| if b == b' ' { b'_' } else { b }),
-                );
-                !self.transport_failure.is_empty()
-            }
-            "BYTES_RECEIVED" => count(self.received, out),
-            "BYTES_SENT" => count(self.sent, out),
-            "DURATION" => count(self.duration_ms, out),
-            "UPSTREAM_HOST" => address(self.upstream, out),
-            "UPSTREAM_CLUSTER_RAW" | "UPSTREAM_CLUSTER" => text(self.cluster, out),
-            "UPSTREAM_LOCAL_ADDRESS" => address(self.upstream_local, out),
-            "DOWNSTREAM_LOCAL_ADDRESS" => address(Some(self.local), out),
-            "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => {
-                address(Some(self.remote), out)
-            }
-            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => write!(out, "{}", self.remote.ip()).is_ok(),
-            "REQUESTED_SERVER_NAME" => text(self.server_name, out),
-            "ROUTE_NAME" => text(self.route, out),
-            "UPSTREAM_REQUEST_ATTEMPT_COUNT" => count(u64::from(self.attempts), out),
-            "DOWNSTREAM_PEER_URI_SAN" => text(self.peer, out),
-            "SIGHTLINE_VIRTUAL_SERVICE" => origin(|o| &o.virtual_service, out),
-            "SIGHTLINE_ROUTE" => origin(|o| &o.route, out),
-            "SIGHTLINE_MATCH" => origin(|o| &o.match_name, out),
-            "SIGHTLINE_POLICY" => {
+            Fact::Request(header) => self.header(header, out),
+            Fact::Response(header) => self.response_header(header, out),
+            Fact::Protocol => text(self.request.map_or("", |request| request.version.as_str()), out),
+            Fact::ResponseCode => count(u64::from(self.status), out),
+            Fact::ResponseFlags => !self.flags.is_empty() && write!(out, "{}", self.flags).is_ok(),
+            Fact::Details => underscored(self.details, out),
+            Fact::Termination => text(self.termination, out),
+            Fact::TransportFailure => underscored(self.transport_failure, out),
+            Fact::BytesReceived => count(self.received, out),
+            Fact::BytesSent => count(self.sent, out),
+            Fact::Duration => count(self.duration_ms, out),
+            Fact::UpstreamHost => address(self.upstream, out),
+            Fact::UpstreamCluster => text(self.cluster, out),
+            Fact::UpstreamLocalAddress => address(self.upstream_local, out),
+            Fact::DownstreamLocalAddress => address(Some(self.local), out),
+            Fact::DownstreamRemoteAddress => address(Some(self.remote), out),
+            Fact::DownstreamRemoteIp => write!(out, "{}", self.remote.ip()).is_ok(),
+            Fact::ServerName => text(self.server_name, out),
+            Fact::RouteName => text(self.route, out),
+            Fact::Attempts => count(u64::from(self.attempts), out),
+            Fact::PeerUriSan => text(self.peer, out),
+            Fact::VirtualService => origin(|o| &o.virtual_service, out),
+            Fact::Route => origin(|o| &o.route, out),
+            Fact::Match => origin(|o| &o.match_name, out),
+            Fact::Policy => {
                 let policy = policy_of(self.details).or_else(|| policy_of(self.termination));
                 text(policy.unwrap_or_default(), out)
             }
-            "SIGHTLINE_SOURCE_WORKLOAD" => text(self.source, out),
-            "SIGHTLINE_DESTINATION_WORKLOAD" => text(self.destination, out),
-            "TRACE_ID" => {
+            Fact::SourceWorkload => text(self.source, out),
+            Fact::DestinationWorkload => text(self.destination, out),
+            Fact::TraceId(b3) => {
                 let header = self.request.and_then(|r| r.fields.get_named(b"traceparent"));
                 match header.and_then(|value| value.get(3..35)) {
                     Some(id) => {
                         out.extend_from_slice(id);
                         true
                     }
-                    None => self.header("x-b3-traceid", out),
+                    None => self.header(b3, out),
                 }
             }
-            _ => false,
         }
     }
 }

@@ -1,19 +1,23 @@
 //! Log formats: what is written between what.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use mesh_model::route::FormatFacts;
 
 use super::Line;
+use super::fact::Fact;
+use crate::codec::write::number;
 
 /// A compiled format.
 #[derive(Debug)]
 pub(crate) enum Format {
     /// Text with tokens; absent facts are `-`.
     Text(Vec<Piece>),
-    /// A JSON object; absent facts are null, single numbers stay numbers.
-    Json(Vec<(String, Vec<Piece>)>),
+    /// A JSON object; absent facts are null, single numbers stay numbers. Keys are written as they are, with quotes
+    /// and colon.
+    Json(Vec<(Vec<u8>, Vec<Piece>)>),
 }
 
 /// A literal or a token.
@@ -21,13 +25,8 @@ pub(crate) enum Format {
 pub(crate) enum Piece {
     /// Text as it is.
     Literal(String),
-    /// `%NAME(argument)%`.
-    Token {
-        /// Name.
-        name: String,
-        /// Argument.
-        argument: String,
-    },
+    /// `%NAME(argument)%`; `None` = not known, always absent.
+    Token(Option<Fact>),
 }
 
 const ISTIO_TEXT: &str = concat!(
@@ -80,15 +79,6 @@ const ISTIO_JSON: [(&str, &str); 32] = [
     ("policy", "%SIGHTLINE_POLICY%"),
 ];
 
-const NUMBERS: [&str; 6] = [
-    "RESPONSE_CODE",
-    "BYTES_RECEIVED",
-    "BYTES_SENT",
-    "DURATION",
-    "UPSTREAM_REQUEST_ATTEMPT_COUNT",
-    "RESP",
-];
-
 impl Format {
     /// Istio's default line.
     #[must_use]
@@ -99,12 +89,7 @@ impl Format {
     /// Istio's JSON keys and ours.
     #[must_use]
     pub(crate) fn istio_json() -> Self {
-        Self::Json(
-            ISTIO_JSON
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), pieces(v)))
-                .collect(),
-        )
+        Self::Json(ISTIO_JSON.iter().map(|(k, v)| (json_key(k), pieces(v))).collect())
     }
 
     /// A text format; a newline is added when missing.
@@ -120,7 +105,7 @@ impl Format {
     /// A JSON format.
     #[must_use]
     pub(crate) fn json(fields: &[(String, String)]) -> Self {
-        Self::Json(fields.iter().map(|(k, v)| (k.clone(), pieces(v))).collect())
+        Self::Json(fields.iter().map(|(k, v)| (json_key(k), pieces(v))).collect())
     }
 
     /// Appends one line.
@@ -130,9 +115,9 @@ impl Format {
                 for piece in pieces {
                     match piece {
                         Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
-                        Piece::Token { name, argument } => {
+                        Piece::Token(fact) => {
                             let start = out.len();
-                            if line.fact(name, argument, out) {
+                            if fact.as_ref().is_some_and(|fact| line.write(fact, out)) {
                                 make_printable(out, start);
                             } else {
                                 out.truncate(start);
@@ -144,12 +129,11 @@ impl Format {
             }
             Self::Json(fields) => {
                 let mut separator = b'{';
-                let mut value = Vec::new();
+                let mut value = Vec::with_capacity(128);
                 for (key, pieces) in fields {
                     out.push(separator);
                     separator = b',';
-                    json_string(key.as_bytes(), out);
-                    out.push(b':');
+                    out.extend_from_slice(key);
                     json_value(pieces, line, &mut value, out);
                 }
                 out.extend_from_slice(b"}\n");
@@ -160,21 +144,24 @@ impl Format {
 
 fn json_value(pieces: &[Piece], line: &Line<'_>, value: &mut Vec<u8>, out: &mut Vec<u8>) {
     value.clear();
-    if let [Piece::Token { name, argument }] = pieces {
-        if !line.fact(name, argument, value) {
-            out.extend_from_slice(b"null");
-        } else if NUMBERS.contains(&name.as_str()) && value.iter().all(u8::is_ascii_digit) {
-            out.extend_from_slice(value);
-        } else {
-            json_string(value, out);
+    if let [Piece::Token(fact)] = pieces {
+        match fact {
+            Some(fact) if line.write(fact, value) => {
+                if fact.is_number() && value.iter().all(u8::is_ascii_digit) {
+                    out.extend_from_slice(value);
+                } else {
+                    json_string(value, out);
+                }
+            }
+            _ => out.extend_from_slice(b"null"),
         }
         return;
     }
     for piece in pieces {
         match piece {
             Piece::Literal(text) => value.extend_from_slice(text.as_bytes()),
-            Piece::Token { name, argument } => {
-                if !line.fact(name, argument, value) {
+            Piece::Token(fact) => {
+                if !fact.as_ref().is_some_and(|fact| line.write(fact, value)) {
                     value.push(b'-');
                 }
             }
@@ -183,7 +170,23 @@ fn json_value(pieces: &[Piece], line: &Line<'_>, value: &mut Vec<u8>, out: &mut 
     json_string(value, out);
 }
 
+/// `"key":`.
+fn json_key(key: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    json_string(key.as_bytes(), &mut out);
+    out.push(b':');
+    out
+}
+
 fn json_string(value: &[u8], out: &mut Vec<u8>) {
+    // Nearly every value is printable ASCII without anything to escape.
+    let is_plain = |b: &u8| matches!(b, 0x20..=0x7e) && *b != b'"' && *b != b'\\';
+    if value.iter().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(value);
+        out.push(b'"');
+        return;
+    }
     // Writing into a vector does not fail.
     let _ = serde_json::to_writer(out, &String::from_utf8_lossy(value));
 }
@@ -223,7 +226,7 @@ fn pieces(format: &str) -> Vec<Piece> {
         if position > 0
             && let Some((name, argument)) = tokens.next()
         {
-            pieces.push(Piece::Token { name, argument });
+            pieces.push(Piece::Token(Fact::of(&name, &argument)));
         }
         if !literal.is_empty() {
             pieces.push(Piece::Literal(String::from_utf8_lossy(literal).into_owned()));
@@ -237,15 +240,45 @@ pub(super) fn iso_time(at: SystemTime, out: &mut Vec<u8>) {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days);
-    // Writing into a vector does not fail.
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_millis()
-    );
+    digits(out, year, 4);
+    for (separator, value) in [
+        (b'-', month),
+        (b'-', day),
+        (b'T', second / 3600),
+        (b':', second / 60 % 60),
+        (b':', second % 60),
+    ] {
+        out.push(separator);
+        digits(out, value, 2);
+    }
+    out.push(b'.');
+    digits(out, u64::from(since.subsec_millis()), 3);
+    out.push(b'Z');
+}
+
+/// The last `width` decimal digits.
+fn digits(out: &mut Vec<u8>, value: u64, width: u32) {
+    for place in (0..width).rev() {
+        let digit = value / 10_u64.pow(place) % 10;
+        out.push(b'0' + u8::try_from(digit).unwrap_or_default());
+    }
+}
+
+/// `192.0.2.1:80` or `[2001:db8::1]:80`.
+pub(super) fn socket_address(address: SocketAddr, out: &mut Vec<u8>) {
+    let SocketAddr::V4(address) = address else {
+        // Writing into a vector does not fail.
+        let _ = write!(out, "{address}");
+        return;
+    };
+    for (place, octet) in address.ip().octets().into_iter().enumerate() {
+        if place > 0 {
+            out.push(b'.');
+        }
+        number(out, u64::from(octet));
+    }
+    out.push(b':');
+    number(out, u64::from(address.port()));
 }
 
 /// Date of a day number since 1970-01-01 (proleptic Gregorian; eras of 400 years that begin in March).
@@ -266,6 +299,7 @@ pub(super) fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
@@ -287,19 +321,37 @@ mod tests {
 
     #[test]
     fn formats_are_cut_into_pieces() {
-        let token = |name: &str, argument: &str| Piece::Token {
-            name: name.into(),
-            argument: argument.into(),
-        };
+        let token = |name: &str, argument: &str| Piece::Token(Fact::of(name, argument));
         assert_eq!(
-            pieces("a %PROTOCOL%%REQ(x?y):3% 100%%"),
+            pieces("a %PROTOCOL%%REQ(x?y):3% 100%%%NO_SUCH%"),
             [
                 Piece::Literal("a ".into()),
                 token("PROTOCOL", ""),
                 token("REQ", "x?y):3"),
-                Piece::Literal(" 100%".into())
+                Piece::Literal(" 100%".into()),
+                Piece::Token(None),
             ]
         );
+    }
+
+    #[test]
+    fn addresses_and_strings() {
+        let check = |address: &str| {
+            let mut out = Vec::new();
+            socket_address(address.parse().unwrap(), &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), address);
+        };
+        check("127.0.0.1:80");
+        check("10.200.3.44:65535");
+        check("[2001:db8::1]:443");
+        let string = |value: &[u8]| {
+            let mut out = Vec::new();
+            json_string(value, &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        assert_eq!(string(b"/a b?c=%20~"), "\"/a b?c=%20~\"");
+        assert_eq!(string(b"a\"b\\c\n"), r#""a\"b\\c\n""#);
+        assert_eq!(string(b"\xff\x7f"), "\"\u{fffd}\u{7f}\"");
     }
 
     #[test]
