@@ -17,7 +17,7 @@ Examples:
     sightline dashboard proxy reviews-v1
 
 Grafana, Prometheus, Jaeger and Zipkin are those that the mesh was told of
-(`sightline up --link 'Jaeger:trace=http://127.0.0.1:16686/trace/{trace_id}'`), or
+(`sightline up --link 'Jaeger:trace=http://127.0.0.1:16686/trace/{trace}'`), or
 that listen at their usual ports of this machine.";
 
 /// Which page.
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn links_name_their_server() {
         let links = [
-            "Jaeger:trace=http://127.0.0.1:16686/trace/{trace_id}".to_owned(),
+            "Jaeger:trace=http://127.0.0.1:16686/trace/{trace}".to_owned(),
             "odd".to_owned(),
         ];
         assert_eq!(
