@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::worker::{Desired, Drain, Registered, Worker};
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept (out of descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause while there is no room for another connection.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Accept loops of one worker by address.
 #[derive(Default)]
@@ -30,7 +33,15 @@ pub(crate) struct Listeners(BTreeMap<SocketAddr, Accepting>);
 
 struct Accepting {
     sockets: Arc<Sockets>,
-    task: JoinHandle<()>,
+    loops: Vec<(Rc<TcpListener>, JoinHandle<()>)>,
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        for (_, task) in &self.loops {
+            task.abort();
+        }
+    }
 }
 
 impl Listeners {
@@ -40,7 +51,7 @@ impl Listeners {
         let wanted = |entry: &ListenerEntry| {
             entry.listener.bind_to_port
                 && desired.stop_by.is_none()
-                && worker.drain(entry.listener.direction) != Drain::Closed
+                && worker.drain(entry.listener.direction) < Drain::Handed
         };
         for (address, entry) in compiled.bound.iter().filter(|(_, entry)| wanted(entry)) {
             let running = self
@@ -50,52 +61,51 @@ impl Listeners {
             if running {
                 continue;
             }
-            let socket = entry
-                .sockets
-                .0
-                .lock()
-                .get_mut(worker.index)
-                .and_then(Option::take);
-            let Some(socket) = socket else { continue };
-            match TcpListener::from_std(socket) {
-                Ok(socket) => {
-                    let task = tokio::task::spawn_local(accept(Rc::clone(worker), *address, socket));
-                    let accepting = Accepting {
-                        sockets: Arc::clone(&entry.sockets),
-                        task,
-                    };
-                    if let Some(before) = self.0.insert(*address, accepting) {
-                        before.task.abort();
+            let own = entry.sockets.0.lock().get_mut(worker.index).map(std::mem::take);
+            let mut loops = Vec::new();
+            for socket in own.unwrap_or_default() {
+                match TcpListener::from_std(socket) {
+                    Ok(socket) => {
+                        let socket = Rc::new(socket);
+                        let accepting = accept(Rc::clone(worker), *address, Rc::clone(&socket));
+                        loops.push((socket, tokio::task::spawn_local(accepting)));
+                    }
+                    Err(error) => {
+                        tracing::error!(listener = %entry.listener.name, %error, "socket cannot be used")
                     }
                 }
-                Err(error) => {
-                    tracing::error!(listener = %entry.listener.name, %error, "socket cannot be used")
-                }
+            }
+            if !loops.is_empty() {
+                let accepting = Accepting {
+                    sockets: Arc::clone(&entry.sockets),
+                    loops,
+                };
+                self.0.insert(*address, accepting);
             }
         }
         self.0.retain(|address, accepting| {
-            let keep = compiled
+            compiled
                 .bound
                 .get(address)
-                .is_some_and(|entry| wanted(entry) && Arc::ptr_eq(&accepting.sockets, &entry.sockets));
-            if !keep {
-                accepting.task.abort();
-            }
-            keep
+                .is_some_and(|entry| wanted(entry) && Arc::ptr_eq(&accepting.sockets, &entry.sockets))
         });
     }
-}
 
-impl Drop for Listeners {
-    fn drop(&mut self) {
-        for accepting in self.0.values() {
-            accepting.task.abort();
-        }
+    /// Its sockets once more, for another process.
+    pub(crate) fn share(&self) -> std::io::Result<Vec<(SocketAddr, OwnedFd)>> {
+        let all = self.0.iter();
+        all.flat_map(|(address, accepting)| accepting.loops.iter().map(move |(socket, _)| (address, socket)))
+            .map(|(address, socket)| Ok((*address, socket.as_fd().try_clone_to_owned()?)))
+            .collect()
     }
 }
 
-async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: TcpListener) {
+async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: Rc<TcpListener>) {
     loop {
+        while crate::overload::is_full() {
+            worker.reap_idle();
+            tokio::time::sleep(FULL_PAUSE).await;
+        }
         match socket.accept().await {
             Ok((stream, remote)) => {
                 let entry = worker

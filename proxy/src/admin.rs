@@ -46,6 +46,11 @@ const PAGES: &[(&str, bool, &str)] = &[
         true,
         "drain listeners (graceful, inboundonly)",
     ),
+    (
+        "/explain",
+        false,
+        "what becomes of a request, decision by decision (host=, method=, path=, header=NAME: VALUE, direction=, address=, principal=, source=)",
+    ),
     ("/healthcheck/fail", true, "make the readiness check fail"),
     ("/healthcheck/ok", true, "let the readiness check succeed again"),
     ("/help", false, "this page"),
@@ -113,6 +118,12 @@ fn show(admin: &Admin, path: &str, asked: &Asked) -> Answer {
         "/config_dump" => dump::config_dump(admin, asked),
         "/clusters" if json => Answer::json(&tables::clusters_json(admin)),
         "/clusters" => Answer::text(StatusCode::OK, tables::clusters_text(admin)),
+        "/explain" => {
+            let runtime = &admin.facts.runtime;
+            crate::explain::page(runtime.node(), runtime.revision(), asked, |question| {
+                runtime.explain(question)
+            })
+        }
         "/listeners" if json => Answer::json(&tables::listeners_json(admin)),
         "/listeners" => Answer::text(StatusCode::OK, tables::listeners_text(admin)),
         "/certs" => Answer::json(&dump::certificates(admin)),

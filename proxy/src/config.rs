@@ -68,9 +68,16 @@ pub struct Arguments {
         value_name = "LEVEL"
     )]
     pub log_level: String,
-    /// Accepted for Envoy's sake: there is no shared memory to keep apart.
+    /// Memory that the proxy may use, MiB: near it, idle connections are closed, then requests refused. Absent = the
+    /// limit of its control group.
+    #[arg(long, env = "SIGHTLINE_MEMORY_LIMIT_MIB", value_name = "N")]
+    pub memory_limit_mib: Option<u64>,
+    /// Tells proxies of one node on one machine apart that are not successors of each other.
     #[arg(long, env = "SIGHTLINE_BASE_ID", default_value_t = 0, value_name = "N")]
     pub base_id: u32,
+    /// 0 for the first process; N + 1 takes over the sockets and counters of the running process of epoch N.
+    #[arg(long, env = "SIGHTLINE_RESTART_EPOCH", default_value_t = 0, value_name = "N")]
+    pub restart_epoch: u32,
 }
 
 /// Host and port of a control-plane service.
@@ -112,6 +119,10 @@ pub struct Config {
     pub drain_time: Duration,
     /// Longest wait for running requests after SIGTERM.
     pub termination_time: Duration,
+    /// Memory that the proxy may use, bytes.
+    pub memory_limit: Option<u64>,
+    /// Longest life after another process has taken over.
+    pub successor_time: Duration,
 }
 
 /// Everything that is wrong with the configuration, one line each.
@@ -156,6 +167,11 @@ impl Config {
                 node: node(&bootstrap),
                 drain_time: arguments.drain_time_s.map_or(DRAIN, Duration::from_secs),
                 termination_time: termination(&arguments),
+                memory_limit: arguments.memory_limit_mib.map(|mib| mib.saturating_mul(1 << 20)),
+                successor_time: arguments
+                    .parent_shutdown_time_s
+                    .or(arguments.drain_time_s)
+                    .map_or(DRAIN, Duration::from_secs),
                 bootstrap,
                 arguments,
                 identity,

@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::codec::head::Version;
 use crate::compile::{ClusterEntry, Compiled, EndpointEntry};
+use crate::overload::{self, Opened};
 use crate::stats::WordHasher;
 use crate::wire::{Stream, Wire, http1, http2};
 
@@ -93,6 +94,7 @@ pub(crate) enum DialError {
 struct Counted {
     cluster: Arc<ClusterEntry>,
     endpoint: Arc<EndpointEntry>,
+    _opened: Opened,
 }
 
 impl Counted {
@@ -102,6 +104,7 @@ impl Counted {
         Self {
             cluster: Arc::clone(cluster),
             endpoint: Arc::clone(endpoint),
+            _opened: Opened::new(),
         }
     }
 }
@@ -289,6 +292,9 @@ struct Pending<'a>(Option<&'a ClusterEntry>);
 
 impl<'a> Pending<'a> {
     fn enter(cluster: &'a ClusterEntry) -> Result<Self, DialError> {
+        if overload::is_exhausted() {
+            return Err(DialError::Overflow);
+        }
         let most = cluster.config.limits.max_pending;
         if most == u32::MAX {
             return Ok(Self(None));

@@ -95,8 +95,26 @@ impl<S: Source> Reporter<S> {
         }
     }
 
+    /// Goes on with the run of another process.
+    pub fn resume(service: Service, proxy: String, parts: outbox::Parts, source: S, shown: Shown) -> Self {
+        Self {
+            outbox: Outbox::resume(proxy, parts),
+            ..Self::new(service, String::new(), 0, source, shown)
+        }
+    }
+
     /// Runs until `stop`; then sends the rest and waits for its acknowledgement, [`LAST_WAIT`] at most.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
+        // Nobody hands this one over.
+        self.run_or_hand(stop, CancellationToken::new()).await;
+    }
+
+    /// As [`Reporter::run`]; at `hand` it stops in the middle, and another process goes on with what is left.
+    pub async fn run_or_hand(
+        mut self,
+        stop: CancellationToken,
+        hand: CancellationToken,
+    ) -> Option<outbox::Parts> {
         let mut backoff = Backoff::new(FLUSH, Duration::from_secs(2));
         let mut pause = FLUSH;
         // The first batch goes out even when nothing was counted: it tells the control plane that a new run has
@@ -106,6 +124,7 @@ impl<S: Source> Reporter<S> {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => break,
+                () = hand.cancelled() => return Some(self.outbox.into_parts()),
             }
             self.collect();
             pause = FLUSH;
@@ -121,14 +140,16 @@ impl<S: Source> Reporter<S> {
                         }
                         backoff.reset();
                     }
-                    // The same batch goes out again below, unchanged.
+                    // The same batch goes out again below, unchanged, or from the next process.
                     () = stop.cancelled() => break,
+                    () = hand.cancelled() => break,
                 }
             }
         }
         if tokio::time::timeout(LAST_WAIT, self.finish()).await.is_err() {
             tracing::warn!("the last counters were not acknowledged in time");
         }
+        None
     }
 
     fn collect(&mut self) {

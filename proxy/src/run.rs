@@ -9,15 +9,18 @@ use mesh_tls::{IdentityWatch, identity_channel};
 use mesh_xds::discovery::UserAgentVersionType;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, SetLogLevel};
 use crate::config::{Config, HostPort};
 use crate::connect::{Security, Service};
+use crate::handover::{Predecessor, Successor};
 use crate::identity::{Contexts, Keeper};
 use crate::record::Settings;
+use crate::report::outbox::Parts;
 use crate::runtime::{Runtime, RuntimeConfig};
-use crate::serve::{Handler, serve};
+use crate::serve::{Handler, Pages};
 use crate::status::{self, Application, Facts, Health, application};
 use crate::{discovery, report};
 
@@ -83,16 +86,56 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunEr
         application: application::Target::of(config.bootstrap.node.metadata.as_ref())
             .map(|target| Arc::new(Application::new(target))),
     };
-    open_pages(&config, &facts, started, set_log_level).await?;
+    let mut predecessor = Predecessor::find(&config).await;
+    let mut pages = open_pages(&config, &facts, started, set_log_level, predecessor.as_mut()).await?;
+    if let Some(predecessor) = &mut predecessor {
+        runtime.inherit(predecessor.take_sockets());
+    } else {
+        pages.serve();
+    }
     follow_identity(identity.clone(), runtime.clone());
     tokio::spawn(crate::memory::follow());
-    let stop_reporting = CancellationToken::new();
-    let reporting = start_reporting(&config, &facts, stop_reporting.clone());
+    tokio::spawn(crate::overload::follow(config.memory_limit));
+    let mut reporting = Reporting::start(&config, &facts);
+    if predecessor.is_none() {
+        reporting.report(None);
+    }
     match &config.bootstrap.discovery {
         None => apply_bootstrap(&config, &runtime).await?,
         Some(source) => start_discovery(&config, &facts, source, &runtime),
     }
-    ending.wait(&facts.quit).await;
+    let mut inheriting = None;
+    if let Some(predecessor) = predecessor {
+        tokio::select! {
+            taken = predecessor.take_over(&facts) => {
+                pages.serve();
+                reporting.report(taken.run);
+                inheriting = taken.rest;
+            }
+            () = ending.wait(&facts.quit) => {
+                runtime.shutdown(Duration::ZERO).await;
+                return Ok(());
+            }
+        }
+    }
+    let successor = Successor::expect(&config);
+    tokio::select! {
+        () = ending.wait(&facts.quit) => {}
+        link = successor.taken(&runtime, &pages) => {
+            tracing::info!("another process has taken over; draining");
+            facts.health.drain();
+            pages.close();
+            let run = reporting.hand().await;
+            let leaving = crate::handover::leave(link, run, &runtime, config.successor_time, inheriting);
+            tokio::select! {
+                () = leaving => {}
+                () = ending.again() => tracing::info!("asked to end: not waiting any longer"),
+            }
+            reporting.end().await;
+            tracing::info!("ended");
+            return Ok(());
+        }
+    }
     tracing::info!("draining");
     facts.health.drain();
     let drained = runtime.shutdown(config.termination_time);
@@ -103,11 +146,11 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunEr
             runtime.shutdown(Duration::ZERO).await;
         }
     }
-    stop_reporting.cancel();
-    for reporting in reporting {
-        // Each bounds its own last wait, all at the same time.
-        let _ = reporting.await;
+    if let Some(rest) = inheriting {
+        // What the process before counts until its end is counted here.
+        let _ = tokio::time::timeout(config.termination_time, rest).await;
     }
+    reporting.end().await;
     tracing::info!("ended");
     Ok(())
 }
@@ -191,21 +234,14 @@ fn follow_identity(identity: Option<IdentityWatch>, runtime: Runtime) {
     });
 }
 
-async fn listen(what: &'static str, address: SocketAddr, handler: Handler) -> Result<(), RunError> {
-    let listener =
-        TcpListener::bind(address)
-            .await
-            .map_err(|error| RunError::Bind { what, address, error })?;
-    tokio::spawn(serve(listener, handler));
-    Ok(())
-}
-
 async fn open_pages(
     config: &Arc<Config>,
     facts: &Facts,
     started: Instant,
     set_log_level: SetLogLevel,
-) -> Result<(), RunError> {
+    mut predecessor: Option<&mut Predecessor>,
+) -> Result<Pages, RunError> {
+    let mut wanted: Vec<(&'static str, SocketAddr, Handler)> = Vec::with_capacity(4);
     if let Some(address) = config.bootstrap.admin {
         let page = Admin {
             facts: facts.clone(),
@@ -214,59 +250,112 @@ async fn open_pages(
             set_log_level,
         };
         let handler: Handler = Arc::new(move |asked| admin::admin(&page, asked));
-        listen("admin page", address, handler).await?;
+        wanted.push(("admin page", address, handler));
     }
-    let Some(ip) = config.status_address else {
-        return Ok(());
-    };
     type Page = fn(&Facts, &crate::serve::Asked) -> crate::serve::Answer;
-    let pages: [(&'static str, u16, Page); 3] = [
+    let own: [(&'static str, u16, Page); 3] = [
         ("agent port", port::AGENT, status::agent),
         ("readiness port", port::READINESS, status::readiness),
         ("Prometheus port", port::PROMETHEUS, status::prometheus),
     ];
-    for (what, number, page) in pages {
+    for (what, number, page) in own {
+        let Some(ip) = config.status_address else { break };
         let facts = facts.clone();
         let handler: Handler = Arc::new(move |asked| page(&facts, asked));
-        listen(what, SocketAddr::new(ip, number), handler).await?;
+        wanted.push((what, SocketAddr::new(ip, number), handler));
     }
-    Ok(())
+    let mut pages = Pages::default();
+    for (what, address, handler) in wanted {
+        let handed = predecessor
+            .as_mut()
+            .and_then(|before| before.take_socket(address));
+        let socket = match handed {
+            Some(socket) => TcpListener::from_std(socket),
+            None => TcpListener::bind(address).await,
+        };
+        let socket = socket.map_err(|error| RunError::Bind { what, address, error })?;
+        pages.add(address, socket, handler);
+    }
+    Ok(pages)
 }
 
-fn start_reporting(
-    config: &Config,
-    facts: &Facts,
+/// What goes to the control plane: counters, kept requests and spans.
+struct Reporting {
+    service: Option<Service>,
+    node: String,
+    facts: Facts,
     stop: CancellationToken,
-) -> Vec<tokio::task::JoinHandle<()>> {
-    let Some(endpoint) = config.telemetry.as_ref() else {
-        return Vec::new();
-    };
-    let service = service(config, &endpoint.address, endpoint.tls, facts.identity.clone());
-    let epoch = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
-    let mut tasks = Vec::with_capacity(3);
-    let records = facts.runtime.records();
-    if let Some(queue) = records.open(Settings::of(config.bootstrap.node.metadata.as_ref())) {
-        let link = report::link::Link::new(service.clone(), config.node.id.clone());
-        let exporter = report::records::Exporter::new(link.clone(), records.clone(), queue);
-        tasks.push(tokio::spawn(exporter.run(stop.clone())));
-        tasks.push(tokio::spawn(report::watch::run(
-            link,
-            records.clone(),
-            stop.clone(),
-        )));
+    hand: CancellationToken,
+    records: Vec<JoinHandle<()>>,
+    reporter: Option<JoinHandle<Option<Parts>>>,
+}
+
+impl Reporting {
+    /// Kept requests and spans go out from now on.
+    fn start(config: &Config, facts: &Facts) -> Self {
+        let endpoint = config.telemetry.as_ref();
+        let service = endpoint.map(|at| service(config, &at.address, at.tls, facts.identity.clone()));
+        let stop = CancellationToken::new();
+        let mut tasks = Vec::with_capacity(2);
+        let records = facts.runtime.records();
+        if let Some(service) = &service
+            && let Some(queue) = records.open(Settings::of(config.bootstrap.node.metadata.as_ref()))
+        {
+            let link = report::link::Link::new(service.clone(), config.node.id.clone());
+            let exporter = report::records::Exporter::new(link.clone(), records.clone(), queue);
+            tasks.push(tokio::spawn(exporter.run(stop.clone())));
+            tasks.push(tokio::spawn(report::watch::run(
+                link,
+                records.clone(),
+                stop.clone(),
+            )));
+        }
+        Self {
+            service,
+            node: config.node.id.clone(),
+            facts: facts.clone(),
+            stop,
+            hand: CancellationToken::new(),
+            records: tasks,
+            reporter: None,
+        }
     }
-    let reporter = report::Reporter::new(
-        service,
-        config.node.id.clone(),
-        u64::try_from(epoch).unwrap_or(u64::MAX),
-        facts.runtime.registry().clone(),
-        facts.report.clone(),
-    );
-    tasks.push(tokio::spawn(reporter.run(stop)));
-    tasks
+
+    /// Counters go out from now on: a run of their own, or that of the process before.
+    fn report(&mut self, run: Option<Parts>) {
+        let Some(service) = self.service.clone() else {
+            return;
+        };
+        let (node, shown) = (self.node.clone(), self.facts.report.clone());
+        let source = self.facts.runtime.registry().clone();
+        let reporter = match run {
+            Some(run) => report::Reporter::resume(service, node, run, source, shown),
+            None => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                let epoch = u64::try_from(now.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX);
+                report::Reporter::new(service, node, epoch, source, shown)
+            }
+        };
+        let (stop, hand) = (self.stop.clone(), self.hand.clone());
+        self.reporter = Some(tokio::spawn(reporter.run_or_hand(stop, hand)));
+    }
+
+    /// Stops the run of counters in the middle; another process goes on with it.
+    async fn hand(&mut self) -> Option<Parts> {
+        self.hand.cancel();
+        self.reporter.take()?.await.ok().flatten()
+    }
+
+    /// Everything goes out; each part bounds its own last wait, all at the same time.
+    async fn end(self) {
+        self.stop.cancel();
+        for task in self.records {
+            let _ = task.await;
+        }
+        if let Some(reporter) = self.reporter {
+            let _ = reporter.await;
+        }
+    }
 }
 
 async fn apply_bootstrap(config: &Config, runtime: &Runtime) -> Result<(), RunError> {

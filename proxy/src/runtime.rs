@@ -3,6 +3,7 @@
 //! `apply` is the only way in for configuration: it checks and compiles a whole snapshot off the request path, binds
 //! what is new, and only then hands it to the workers, so that a refused snapshot changes nothing.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -133,8 +134,12 @@ struct Shared {
     /// The one owner of configuration: whoever holds it may change what is desired.
     compiled: Mutex<Option<Arc<Compiled>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Sockets of the process before this one, by address, until a listener takes them.
+    inherited: Mutex<HashMap<SocketAddr, Vec<std::net::TcpListener>>>,
 }
 
+/// How long workers may take to share their sockets.
+const SHARE_LIMIT: Duration = Duration::from_secs(5);
 /// How long an address may still be held by our own listener that was just removed.
 const REBIND_LIMIT: Duration = Duration::from_millis(500);
 
@@ -168,7 +173,45 @@ impl Runtime {
             desired,
             compiled: Mutex::new(None),
             threads: Mutex::new(threads),
+            inherited: Mutex::default(),
         })))
+    }
+
+    /// Listeners take these sockets of the process before instead of binding their addresses anew.
+    pub fn inherit(&self, sockets: Vec<(SocketAddr, std::net::TcpListener)>) {
+        let mut inherited = self.0.inherited.lock();
+        for (address, socket) in sockets {
+            inherited.entry(address).or_default().push(socket);
+        }
+    }
+
+    /// Closes the sockets of the process before that no listener has taken.
+    pub fn forget_inherited(&self) {
+        self.0.inherited.lock().clear();
+    }
+
+    /// Every listening socket once more, for the process after this one. Waits for the workers: not on an async thread.
+    pub fn share_sockets(&self) -> std::io::Result<Vec<(SocketAddr, std::os::fd::OwnedFd)>> {
+        let (sender, answers) = std::sync::mpsc::channel();
+        self.0.desired.send_modify(|desired| desired.share = Some(sender));
+        let began = Instant::now();
+        let mut answered: HashMap<usize, Vec<_>> = HashMap::new();
+        while answered.len() < self.0.workers {
+            let left = SHARE_LIMIT.saturating_sub(began.elapsed());
+            let answer = answers
+                .recv_timeout(left)
+                .map_err(|_| std::io::Error::other("a worker did not share its sockets"))?;
+            answered.insert(answer.worker, answer.sockets?);
+        }
+        self.0.desired.send_modify(|desired| desired.share = None);
+        Ok(answered.into_values().flatten().collect())
+    }
+
+    /// Another process accepts now: no connection is accepted any more, running requests end normally, idle
+    /// connections wait for their next request, which is told to leave. Ends when the last connection has, after
+    /// `limit` at most. Counters are complete then.
+    pub async fn leave(&self, limit: Duration) {
+        self.end(Drain::Handed, limit).await;
     }
 
     /// Checks and compiles `snapshot`, binds new listeners, then swaps it in on every worker. On refusal everything
@@ -198,7 +241,8 @@ impl Runtime {
             keep_tls,
         )?;
         for entry in compiled.bound.values() {
-            bind(entry, shared.workers)?;
+            let inherited = shared.inherited.lock().remove(&entry.listener.address);
+            bind(entry, shared.workers, inherited)?;
         }
         let compiled = Arc::new(compiled);
         *current = Some(Arc::clone(&compiled));
@@ -266,6 +310,19 @@ impl Runtime {
         states
     }
 
+    /// What the proxy would do with a request now; `None` before the first configuration.
+    #[must_use]
+    pub fn explain(&self, question: &mesh_model::explain::Question) -> Option<mesh_model::explain::Answer> {
+        let compiled = self.0.compiled.lock().clone()?;
+        Some(crate::explain::explain(&compiled, question))
+    }
+
+    /// Who this proxy is.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.0.config.node
+    }
+
     /// Istio's `/drain_listeners`: with `graceful`, connections are still accepted and answers say
     /// `connection: close`; without, listeners close at once. Running requests end normally in both.
     pub fn drain(&self, inbound_only: bool, graceful: bool) {
@@ -283,9 +340,13 @@ impl Runtime {
     /// Drains everything, waits for the last request for at most `drain_time`, ends the workers. Counters are
     /// complete when this returns.
     pub async fn shutdown(&self, drain_time: Duration) {
+        self.end(Drain::Closed, drain_time).await;
+    }
+
+    async fn end(&self, how: Drain, limit: Duration) {
         self.0.desired.send_modify(|desired| {
-            desired.all = Drain::Closed;
-            desired.stop_by = Some(Instant::now() + drain_time);
+            desired.all = how.max(desired.all);
+            desired.stop_by = Some(Instant::now() + limit);
         });
         let threads = std::mem::take(&mut *self.0.threads.lock());
         let joined = tokio::task::spawn_blocking(move || {
@@ -337,7 +398,11 @@ fn endpoint_state(cluster: &str, entry: &EndpointEntry) -> EndpointState {
 }
 
 /// Binds one socket per worker, unless the address is bound already.
-fn bind(entry: &ListenerEntry, workers: usize) -> Result<(), Vec<Refused>> {
+fn bind(
+    entry: &ListenerEntry,
+    workers: usize,
+    inherited: Option<Vec<std::net::TcpListener>>,
+) -> Result<(), Vec<Refused>> {
     let mut sockets = entry.sockets.0.lock();
     if !sockets.is_empty() {
         return Ok(());
@@ -345,7 +410,7 @@ fn bind(entry: &ListenerEntry, workers: usize) -> Result<(), Vec<Refused>> {
     let address = entry.listener.address;
     let began = Instant::now();
     let bound = loop {
-        match bind_all(address, workers) {
+        match bind_all(address, workers, inherited.as_deref()) {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && began.elapsed() < REBIND_LIMIT => {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -370,12 +435,29 @@ fn bind(entry: &ListenerEntry, workers: usize) -> Result<(), Vec<Refused>> {
     Ok(())
 }
 
-fn bind_all(address: SocketAddr, workers: usize) -> std::io::Result<Vec<Option<std::net::TcpListener>>> {
-    // Without SO_REUSEPORT first: a port that another process shares is a port in use.
-    drop(listening_socket(address, false)?);
-    (0..workers)
-        .map(|_| listening_socket(address, true).map(Some))
-        .collect()
+fn bind_all(
+    address: SocketAddr,
+    workers: usize,
+    inherited: Option<&[std::net::TcpListener]>,
+) -> std::io::Result<Vec<Vec<std::net::TcpListener>>> {
+    let Some(inherited) = inherited else {
+        // Without SO_REUSEPORT first: a port that another process shares is a port in use.
+        drop(listening_socket(address, false)?);
+        return (0..workers)
+            .map(|_| Ok(vec![listening_socket(address, true)?]))
+            .collect();
+    };
+    // Every queue that the process before had filled is emptied by somebody.
+    let mut all: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    for (position, socket) in inherited.iter().enumerate() {
+        if let Some(own) = all.get_mut(position % workers.max(1)) {
+            own.push(socket.try_clone()?);
+        }
+    }
+    for own in all.iter_mut().filter(|own| own.is_empty()) {
+        own.push(listening_socket(address, true)?);
+    }
+    Ok(all)
 }
 
 fn listening_socket(address: SocketAddr, shared: bool) -> std::io::Result<std::net::TcpListener> {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 /// Connections of one port.
 const CONNECTIONS: usize = 64;
@@ -92,8 +94,56 @@ impl Answer {
 /// Answers requests; runs on a blocking thread.
 pub type Handler = Arc<dyn Fn(&Asked) -> Answer + Send + Sync>;
 
+/// The proxy's own ports.
+#[derive(Default)]
+pub struct Pages(Vec<Page>);
+
+struct Page {
+    address: SocketAddr,
+    socket: Arc<TcpListener>,
+    handler: Handler,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Pages {
+    /// A port that is open; it is served from [`Pages::serve`] on.
+    pub fn add(&mut self, address: SocketAddr, socket: TcpListener, handler: Handler) {
+        self.0.push(Page {
+            address,
+            socket: Arc::new(socket),
+            handler,
+            serving: None,
+        });
+    }
+
+    /// Serves all of them.
+    pub fn serve(&mut self) {
+        for page in self.0.iter_mut().filter(|page| page.serving.is_none()) {
+            let serving = serve(Arc::clone(&page.socket), Arc::clone(&page.handler));
+            page.serving = Some(tokio::spawn(serving));
+        }
+    }
+
+    /// Their sockets once more, for the process after this one.
+    pub fn share(&self) -> std::io::Result<Vec<(SocketAddr, OwnedFd)>> {
+        let pages = self.0.iter();
+        pages
+            .map(|page| Ok((page.address, page.socket.as_fd().try_clone_to_owned()?)))
+            .collect()
+    }
+
+    /// Accepts no more connections.
+    pub fn close(&mut self) {
+        for page in self.0.drain(..) {
+            if let Some(serving) = page.serving {
+                serving.abort();
+            }
+        }
+    }
+}
+
 /// Serves until dropped.
-pub async fn serve(listener: TcpListener, handler: Handler) {
+async fn serve(listener: Arc<TcpListener>, handler: Handler) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {

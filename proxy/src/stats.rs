@@ -3,7 +3,7 @@
 //! A worker counts in its own slots, without locks or atomics; it publishes what it has at most 50 ms after the
 //! first uncounted completion, when a window closes and when it ends. Readers only touch what was published.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,10 +35,31 @@ pub struct Registry {
     shared: Arc<Mutex<Published>>,
 }
 
+/// Counters on their way from one process to the next.
+#[derive(Debug, Clone, Default)]
+pub struct Counted {
+    /// Not yet drained.
+    pub windows: Vec<WindowDelta>,
+    /// Counted under `other` in them.
+    pub overflowed: u64,
+    /// Counted under `other` in all.
+    pub overflowed_total: u64,
+    /// Totals.
+    pub totals: Vec<(SeriesKey, SeriesTotals)>,
+}
+
+impl Counted {
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.windows.is_empty() && self.totals.is_empty() && self.overflowed == 0
+    }
+}
+
 #[derive(Debug, Default)]
 struct Published {
     /// Not yet drained, by window.
-    windows: Vec<(u64, HashMap<Arc<SeriesKey>, SeriesDelta>)>,
+    windows: BTreeMap<u64, HashMap<Arc<SeriesKey>, SeriesDelta>>,
     cumulative: HashMap<Arc<SeriesKey>, Total>,
     per_source: HashMap<String, usize>,
     overflowed: u64,
@@ -56,7 +77,7 @@ impl Registry {
     #[must_use]
     pub fn drain_deltas(&self) -> Vec<WindowDelta> {
         let windows = std::mem::take(&mut self.shared.lock().windows);
-        let mut deltas: Vec<WindowDelta> = windows
+        windows
             .into_iter()
             .map(|(window, series)| {
                 let mut series: Vec<_> = series
@@ -66,9 +87,62 @@ impl Registry {
                 series.sort_by(|(a, _), (b, _)| a.cmp(b));
                 WindowDelta { window, series }
             })
-            .collect();
-        deltas.sort_by_key(|delta| delta.window);
-        deltas
+            .collect()
+    }
+
+    /// Takes everything, totals too: another process counts on.
+    #[must_use]
+    pub fn hand_over(&self) -> Counted {
+        let mut shared = self.shared.lock();
+        let windows = std::mem::take(&mut shared.windows);
+        let totals = std::mem::take(&mut shared.cumulative);
+        shared.per_source.clear();
+        let counted = Counted {
+            windows: Vec::new(),
+            overflowed: std::mem::take(&mut shared.overflowed),
+            overflowed_total: std::mem::take(&mut shared.overflowed_total),
+            totals: Vec::new(),
+        };
+        drop(shared);
+        let plain = |series: HashMap<Arc<SeriesKey>, SeriesDelta>| {
+            let series = series.into_iter();
+            series
+                .map(|(key, delta)| (SeriesKey::clone(&key), delta))
+                .collect()
+        };
+        let windows = windows.into_iter().map(|(window, series)| WindowDelta {
+            window,
+            series: plain(series),
+        });
+        let totals = totals.into_iter();
+        Counted {
+            windows: windows.collect(),
+            totals: totals
+                .map(|(key, total)| (SeriesKey::clone(&key), total.totals))
+                .collect(),
+            ..counted
+        }
+    }
+
+    /// Adds what another process had counted.
+    pub fn take_over(&self, counted: Counted) {
+        let now = Instant::now();
+        let mut shared = self.shared.lock();
+        shared.overflowed += counted.overflowed;
+        shared.overflowed_total += counted.overflowed_total;
+        for (key, totals) in counted.totals {
+            let key = shared.admit(&Arc::new(key), 0, now);
+            if let Some(total) = shared.cumulative.get_mut(&key) {
+                total.totals.merge(&totals);
+                total.last = now;
+            }
+        }
+        for window in counted.windows {
+            let series = shared.windows.entry(window.window).or_default();
+            for (key, delta) in window.series {
+                series.entry(Arc::new(key)).or_default().merge(&delta);
+            }
+        }
     }
 
     /// Requests counted under `other` because a cap was reached, since the last call.
@@ -115,16 +189,8 @@ impl Published {
             total.totals.merge(&delta.totals);
             total.last = now;
         }
-        let at = match self.windows.iter().position(|(w, _)| *w == window) {
-            Some(at) => at,
-            None => {
-                self.windows.push((window, HashMap::new()));
-                self.windows.len() - 1
-            }
-        };
-        if let Some((_, series)) = self.windows.get_mut(at) {
-            series.entry(key).or_default().merge(&delta.to_delta());
-        }
+        let series = self.windows.entry(window).or_default();
+        series.entry(key).or_default().merge(&delta.to_delta());
     }
 
     /// The key itself if it is known or fits the caps, else the `other` series.

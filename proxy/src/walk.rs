@@ -28,6 +28,9 @@ pub(crate) async fn walk<C: Client>(call: &mut Call, client: &mut C) -> bool {
 }
 
 async fn rooms<C: Client>(call: &mut Call, client: &mut C) -> Result<bool, Refusal> {
+    crate::overload::admit()?;
+    #[cfg(debug_assertions)]
+    crate::overload::fail_point::reached(call);
     route::arrive(call)?;
     // A preflight carries no token, and the rule that answers it is asked below.
     let claims = if shape::is_preflight(&call.heads.request) {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +18,7 @@ use crate::codec::head::{Request, Response};
 use crate::compile::{ClusterEntry, Compiled, EndpointEntry};
 use crate::dial::Pools;
 use crate::metadata::Peers;
+use crate::overload::Opened;
 use crate::record::{Recorder, Records};
 use crate::runtime::Node;
 use crate::secure::TlsContexts;
@@ -33,6 +35,16 @@ pub(crate) struct Desired {
     pub(crate) all: Drain,
     /// The worker ends when its last connection has, but not later than this.
     pub(crate) stop_by: Option<Instant>,
+    /// Another process asks for the listening sockets: each worker sends its own, once or more.
+    pub(crate) share: Option<Sender<Shared>>,
+}
+
+/// Listening sockets of one worker, for another process.
+pub(crate) struct Shared {
+    /// Which worker.
+    pub(crate) worker: usize,
+    /// Its sockets by address, or why they cannot be shared.
+    pub(crate) sockets: std::io::Result<Vec<(std::net::SocketAddr, std::os::fd::OwnedFd)>>,
 }
 
 /// How far a listener is drained.
@@ -43,6 +55,8 @@ pub(crate) enum Drain {
     Serving,
     /// Connections are accepted; answers ask clients to leave.
     Graceful,
+    /// Another process accepts; answers ask clients to leave; idle connections wait for their next request.
+    Handed,
     /// Connections are not accepted any more.
     Closed,
 }
@@ -102,12 +116,15 @@ pub(crate) struct Heads {
 pub(crate) struct Connection {
     waker: RefCell<Option<Waker>>,
     deadline: Cell<Option<Instant>>,
+    idle: Cell<bool>,
+    unwanted: Cell<bool>,
 }
 
 /// Takes a connection off the books when it ends.
 pub(crate) struct Registered {
     worker: Rc<Worker>,
     key: usize,
+    _opened: Opened,
     /// The connection.
     pub(crate) connection: Rc<Connection>,
 }
@@ -138,6 +155,17 @@ impl Connection {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// It waits for its next request, or does not.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.set(idle);
+    }
+
+    /// Its room is needed: it should end when it is idle.
+    #[must_use]
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.unwanted.get()
     }
 
     fn wake(&self) {
@@ -251,6 +279,7 @@ impl Worker {
         Registered {
             worker: Rc::clone(self),
             key,
+            _opened: Opened::new(),
             connection,
         }
     }
@@ -296,6 +325,23 @@ impl Worker {
         }
         self.inbound.set(desired.inbound);
         self.all.set(desired.all);
+    }
+
+    /// Ends some idle connections, to make room for others.
+    pub(crate) fn reap_idle(&self) {
+        const AT_ONCE: usize = 16;
+        let idle: Vec<_> = self
+            .connections
+            .borrow()
+            .iter()
+            .filter(|(_, connection)| connection.idle.get() && !connection.unwanted.get())
+            .take(AT_ONCE)
+            .map(|(_, connection)| Rc::clone(connection))
+            .collect();
+        for connection in idle {
+            connection.unwanted.set(true);
+            connection.wake();
+        }
     }
 
     fn wake_connections(&self) {
@@ -359,6 +405,14 @@ pub(crate) async fn run(worker: Rc<Worker>, mut desired: watch::Receiver<Desired
         worker.adopt(&now);
         listeners.reconcile(&worker, &now);
         worker.wake_connections();
+        if let Some(share) = &now.share {
+            let sockets = listeners.share();
+            // Nobody waits any more: fine.
+            let _ = share.send(Shared {
+                worker: worker.index,
+                sockets,
+            });
+        }
         if let Some(stop_by) = now.stop_by {
             drain(&worker, stop_by).await;
             break;
@@ -377,7 +431,9 @@ pub(crate) async fn run(worker: Rc<Worker>, mut desired: watch::Receiver<Desired
 async fn drain(worker: &Worker, stop_by: Instant) {
     while !worker.connections.borrow().is_empty() && Instant::now() < stop_by {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        worker.wake_connections();
+        if worker.all.get() == Drain::Closed {
+            worker.wake_connections();
+        }
     }
 }
 

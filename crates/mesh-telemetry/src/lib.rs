@@ -4,6 +4,7 @@
 //! dashboards, control plane and proxy cannot drift apart.
 
 pub mod access_log;
+pub mod explain;
 pub mod labels;
 pub mod metrics;
 pub mod otlp;

@@ -280,9 +280,10 @@ pub(super) fn server_info(admin: &Admin) -> Answer {
         "state": state(admin),
         "uptime_current_epoch": uptime,
         "uptime_all_epochs": uptime,
-        "hot_restart_version": "disabled",
+        "hot_restart_version": "sightline.1",
         "command_line_options": {
             "base_id": arguments.base_id.to_string(),
+            "restart_epoch": arguments.restart_epoch,
             "concurrency": arguments.concurrency.unwrap_or_default(),
             "config_path": arguments.config_path.display().to_string(),
             "log_level": arguments.log_level,

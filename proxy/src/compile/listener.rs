@@ -34,9 +34,10 @@ pub(crate) struct ListenerEntry {
     pub(crate) sockets: Arc<Sockets>,
 }
 
-/// Bound sockets of one address, one per worker; each worker takes its own.
+/// Bound sockets of one address by worker; each worker takes its own. Usually one; more when another process with
+/// more workers had bound them.
 #[derive(Debug, Default)]
-pub(crate) struct Sockets(pub(crate) Mutex<Vec<Option<TcpListener>>>);
+pub(crate) struct Sockets(pub(crate) Mutex<Vec<Vec<TcpListener>>>);
 
 /// A filter chain.
 pub(crate) struct ChainEntry {

@@ -151,7 +151,8 @@ async fn serve_one(session: &mut Session, side: &mut ClientSide, connection: &Rc
 }
 
 async fn wait_for_request(wire: &mut Wire, connection: &Connection, context: &Context, served: bool) -> bool {
-    poll_fn(|cx| {
+    connection.set_idle(true);
+    let arrived = poll_fn(|cx| {
         if !wire.input().is_empty() {
             return Poll::Ready(true);
         }
@@ -166,7 +167,7 @@ async fn wait_for_request(wire: &mut Wire, connection: &Connection, context: &Co
         }
         // A new connection is served once even while clients are asked to leave.
         let unwanted = match context.worker.drain(context.direction()) {
-            Drain::Serving => false,
+            Drain::Serving | Drain::Handed => connection.is_unwanted(),
             Drain::Graceful => served,
             Drain::Closed => true,
         };
@@ -175,7 +176,9 @@ async fn wait_for_request(wire: &mut Wire, connection: &Connection, context: &Co
         }
         Poll::Pending
     })
-    .await
+    .await;
+    connection.set_idle(false);
+    arrived
 }
 
 enum Head {

@@ -25,7 +25,52 @@ pub struct Outbox {
     dropped: u64,
 }
 
+/// What an outbox holds, for the process that goes on with its run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Parts {
+    /// Start of the run.
+    pub epoch: u64,
+    /// Last number given.
+    pub sequence: u64,
+    /// Numbered and not acknowledged.
+    pub numbered: Option<Batch>,
+    /// Not numbered yet.
+    pub waiting: Vec<WindowDelta>,
+    /// Counted under `other` and not numbered yet.
+    pub overflowed: u64,
+    /// Given up.
+    pub dropped: u64,
+}
+
 impl Outbox {
+    /// Takes everything out.
+    #[must_use]
+    pub fn into_parts(self) -> Parts {
+        let waiting = self.waiting.into_iter().map(|(window, series)| WindowDelta {
+            window,
+            series: series.into_iter().collect(),
+        });
+        Parts {
+            epoch: self.epoch,
+            sequence: self.sequence,
+            numbered: self.numbered,
+            waiting: waiting.collect(),
+            overflowed: self.overflowed,
+            dropped: self.dropped,
+        }
+    }
+
+    /// Goes on with another's run.
+    #[must_use]
+    pub fn resume(proxy: String, parts: Parts) -> Self {
+        let mut outbox = Self::new(proxy.clone(), parts.epoch);
+        outbox.sequence = parts.sequence;
+        outbox.numbered = parts.numbered.map(|batch| Batch { proxy, ..batch });
+        outbox.dropped = parts.dropped;
+        outbox.add(parts.waiting, parts.overflowed);
+        outbox
+    }
+
     /// Empty; `epoch` is the start of this run, Unix nanoseconds.
     #[must_use]
     pub fn new(proxy: String, epoch: u64) -> Self {
@@ -231,6 +276,23 @@ mod tests {
         outbox.refused(1);
         assert_eq!(outbox.dropped(), 5 + WINDOWS_WAITING as u64);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn another_process_goes_on_with_the_same_batch_and_numbers() {
+        let mut outbox = Outbox::new("p".into(), 7);
+        outbox.add(window(10, 200, 1), 0);
+        let first = outbox.next(1).unwrap().clone();
+        outbox.add(window(10, 200, 2), 1);
+        outbox.add(window(20, 500, 4), 0);
+        let mut next = Outbox::resume("p".into(), outbox.into_parts());
+        assert_eq!(next.next(99).unwrap(), &first, "sent again unchanged");
+        next.acknowledged(1);
+        let second = next.next(2).unwrap();
+        assert_eq!(
+            (second.sequence, second.epoch, requests(second), second.overflowed),
+            (2, 7, 6, 1)
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use mesh_model::explain::TokenAnswer;
 use mesh_model::flags::ResponseFlags;
 use mesh_model::matching::query_value;
 use mesh_model::request::RequestView as _;
@@ -408,6 +409,30 @@ pub(crate) fn check(call: &mut Call) -> Result<Option<Claim>, Refusal> {
     match tokens.check(&mut call.heads.request, SystemTime::now()) {
         Ok(claims) => Ok(claims),
         Err(fault) => Err(refuse(&call.heads.request, fault)),
+    }
+}
+
+/// Verifies a request's tokens for explain; `verified` sees the request as it goes on.
+pub(crate) fn explain(
+    rules: &TokenRules,
+    request: &mut Request,
+    now: SystemTime,
+    verified: impl FnOnce(&Request),
+) -> TokenAnswer {
+    match Tokens::new(rules).check(request, now) {
+        Ok(None) => TokenAnswer::None,
+        Ok(Some(claims)) => {
+            verified(request);
+            TokenAnswer::Good(claims)
+        }
+        Err(fault) => {
+            let refusal = refuse(request, fault);
+            TokenAnswer::Refused(
+                refusal.status,
+                refusal.details.into_owned(),
+                refusal.body.into_owned(),
+            )
+        }
     }
 }
 

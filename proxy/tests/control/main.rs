@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod discovery;
+mod hot_restart;
 mod records;
 mod report;
 

@@ -8,6 +8,7 @@
 )]
 
 mod corpus;
+mod explain;
 mod forwarding;
 mod harness;
 mod http2;

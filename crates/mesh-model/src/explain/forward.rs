@@ -13,7 +13,11 @@ const LEVELS: u32 = 15;
 
 pub(super) fn forward(walk: &mut Walk<'_>, _: &VirtualHost, route: &Arc<Route>, forward: &Forward) -> End {
     destination(walk, forward);
-    let upgrade = arrive::value(&walk.request, "upgrade").filter(|_| connection_upgrades(walk));
+    // A cluster that does not exist is noticed first.
+    let exists =
+        |(name, percent): &(String, f64)| *percent < 100.0 || walk.snapshot.clusters.contains_key(name);
+    let all_exist = walk.clusters.iter().all(exists);
+    let upgrade = arrive::value(&walk.request, "upgrade").filter(|_| all_exist && connection_upgrades(walk));
     if let Some(upgrade) = upgrade
         && !upgrade.eq_ignore_ascii_case("websocket")
     {
