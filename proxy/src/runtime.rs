@@ -192,7 +192,8 @@ impl Runtime {
 
     /// Every listening socket once more, for the process after this one. Waits for the workers: not on an async thread.
     pub fn share_sockets(&self) -> std::io::Result<Vec<(SocketAddr, std::os::fd::OwnedFd)>> {
-        let (sender, answers) = std::sync::mpsc::channel();
+        // A worker may answer more than once.
+        let (sender, answers) = std::sync::mpsc::sync_channel(self.0.workers * 16);
         self.0.desired.send_modify(|desired| desired.share = Some(sender));
         let began = Instant::now();
         let mut answered: HashMap<usize, Vec<_>> = HashMap::new();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -36,7 +36,7 @@ pub(crate) struct Desired {
     /// The worker ends when its last connection has, but not later than this.
     pub(crate) stop_by: Option<Instant>,
     /// Another process asks for the listening sockets: each worker sends its own, once or more.
-    pub(crate) share: Option<Sender<Shared>>,
+    pub(crate) share: Option<SyncSender<Shared>>,
 }
 
 /// Listening sockets of one worker, for another process.
@@ -408,7 +408,7 @@ pub(crate) async fn run(worker: Rc<Worker>, mut desired: watch::Receiver<Desired
         if let Some(share) = &now.share {
             let sockets = listeners.share();
             // Nobody waits any more: fine.
-            let _ = share.send(Shared {
+            let _ = share.try_send(Shared {
                 worker: worker.index,
                 sockets,
             });
