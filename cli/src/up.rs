@@ -21,7 +21,7 @@ Examples:
     kubectl get services
   Spans to a Jaeger, too, with a link from each trace:
     sightline up --otlp-endpoint http://127.0.0.1:4317 \\
-      --link 'Jaeger:trace=http://127.0.0.1:16686/trace/{trace_id}'
+      --link 'Jaeger:trace=http://127.0.0.1:16686/trace/{trace}'
 
 `sightline status` shows what runs, `sightline down` ends it. The data folder keeps
 configuration, history and addresses for the next start.";

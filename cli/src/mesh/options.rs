@@ -41,7 +41,7 @@ pub(crate) struct MeshOptions {
     #[arg(long, value_name = "WHERE", value_parser = database)]
     pub(crate) database: Option<String>,
     /// A link that the console shows, for example
-    /// `Jaeger:trace=http://127.0.0.1:16686/trace/{trace_id}`; may be repeated.
+    /// `Jaeger:trace=http://127.0.0.1:16686/trace/{trace}`; may be repeated.
     #[arg(long, value_name = "NAME:SHOWS=TEMPLATE")]
     pub(crate) link: Vec<String>,
 }
