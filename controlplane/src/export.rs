@@ -181,17 +181,25 @@ const BUNDLES: [&str; 3] = [
 ];
 
 fn roots_of(options: &Options) -> anyhow::Result<Vec<rustls::pki_types::CertificateDer<'static>>> {
-    let (name, pem) = match &options.collector_ca {
+    match &options.collector_ca {
         Some(path) => {
             let pem = std::fs::read_to_string(path)
                 .with_context(|| format!("--collector-ca {}", path.display()))?;
-            (path.display().to_string(), pem)
+            Ok(mesh_tls::identity::certificates(
+                &path.display().to_string(),
+                &pem,
+            )?)
         }
-        None => BUNDLES
-            .iter()
-            .find_map(|path| Some(((*path).to_owned(), std::fs::read_to_string(path).ok()?)))
-            .context("this system has no bundle of root certificates; give one with --collector-ca FILE")?,
-    };
+        None => system_roots().context("give roots with --collector-ca FILE"),
+    }
+}
+
+/// Roots that the operating system trusts.
+pub(crate) fn system_roots() -> anyhow::Result<Vec<rustls::pki_types::CertificateDer<'static>>> {
+    let (name, pem) = BUNDLES
+        .iter()
+        .find_map(|path| Some(((*path).to_owned(), std::fs::read_to_string(path).ok()?)))
+        .context("this system has no bundle of root certificates")?;
     Ok(mesh_tls::identity::certificates(&name, &pem)?)
 }
 

@@ -112,6 +112,7 @@ impl Index {
             }
             Change::Deleted(kind, namespace, name) => self.remove(&ObjectKey::new(kind, &namespace, &name)),
             Change::Secrets(secrets) => self.changed |= self.world.set_secrets(secrets),
+            Change::Keys(keys) => self.changed |= self.world.set_keys(keys),
             Change::Settings(text) => self.settle(text.as_deref().unwrap_or_default()),
         }
     }

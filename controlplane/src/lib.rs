@@ -14,6 +14,8 @@ mod index;
 mod secrets;
 mod watch;
 
+mod jwks;
+
 mod publish;
 mod session;
 

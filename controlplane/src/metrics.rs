@@ -245,6 +245,7 @@ impl Metrics {
             Change::Applied(kind, _) => (*kind, "update"),
             Change::Deleted(kind, ..) => (*kind, "delete"),
             Change::Secrets(_) => ("Secret", "update"),
+            Change::Keys(_) => ("Keys", "update"),
             Change::Settings(_) => ("MeshConfig", "update"),
         };
         let configuration = mesh_crd::kinds::Kind::by_kind(kind).is_some();

@@ -62,6 +62,9 @@ pub struct Options {
     /// Roots (PEM) by which https collectors are verified; without it, the system's.
     #[arg(long)]
     pub collector_ca: Option<PathBuf>,
+    /// Host, address or range that keys of token issuers may be fetched from, beside public addresses; repeatable.
+    #[arg(long, value_name = "HOST|RANGE")]
+    pub jwks_allow: Vec<String>,
     /// Namespace of the control plane: CA secret, mesh settings, root of policies.
     #[arg(long, default_value = "istio-system")]
     pub namespace: String,

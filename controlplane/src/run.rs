@@ -28,6 +28,7 @@ use crate::discovery::Discovery;
 use crate::export::Exporters;
 use crate::gather::Gather;
 use crate::index::{self, Generation, Index};
+use crate::jwks;
 use crate::listen::Incoming;
 use crate::live::{KEPT, Live};
 use crate::metrics::Metrics;
@@ -116,7 +117,13 @@ impl Running {
         let exporters = Exporters::start(&options, &metrics, &mut tasks)?;
         let (recording, witness, present) =
             Recording::new(client.clone(), Arc::clone(&revisions), Arc::clone(&metrics));
-        watch_everything(&mut tasks, &client, &options, worlds_sender, (&metrics, &witness));
+        watch_everything(
+            &mut tasks,
+            &client,
+            &options,
+            (worlds_sender, worlds.clone()),
+            (&metrics, &witness),
+        )?;
         tasks.spawn(recording.run());
         let recorder = Arc::new(Recorder::new(
             authenticator.clone(),
@@ -322,13 +329,16 @@ async fn load(history: &dyn History) -> Arc<Live> {
     Arc::new(live)
 }
 
+/// The world, once it is known.
+type Published = Option<Arc<Generation>>;
+
 fn watch_everything(
     tasks: &mut JoinSet<()>,
     client: &kube::Client,
     options: &Options,
-    worlds: watch::Sender<Option<Arc<Generation>>>,
+    (worlds, published): (watch::Sender<Published>, watch::Receiver<Published>),
     (metrics, witness): (&Arc<Metrics>, &Witness),
-) {
+) -> anyhow::Result<()> {
     let kinds = watches::kinds();
     let mesh = MeshConfig {
         trust_domain: options.trust_domain.clone(),
@@ -345,6 +355,11 @@ fn watch_everything(
     let namespace = options.namespace.clone();
     tasks.spawn(watches::settings(client.clone(), namespace, sender.clone()));
     tasks.spawn(crate::secrets::run(client.clone(), sender.clone()));
+    let settings = jwks::Settings {
+        allowed: jwks::Allowed::parse(&options.jwks_allow)?,
+        file: options.data.join("jwks.json"),
+    };
+    tasks.spawn(jwks::run(settings, published, sender.clone()));
     for watched in kinds {
         tasks.spawn(watches::run(
             client.clone(),
@@ -353,6 +368,7 @@ fn watch_everything(
             witness.clone(),
         ));
     }
+    Ok(())
 }
 
 async fn fold(history: Arc<dyn History>, metrics: Arc<Metrics>) {

@@ -50,6 +50,8 @@ pub(crate) enum Change {
     Deleted(&'static str, String, String),
     /// Key material of all Secrets that have some, by namespace and name.
     Secrets(BTreeMap<(String, String), mesh_translate::KeyMaterial>),
+    /// Keys of token issuers.
+    Keys(BTreeMap<mesh_translate::KeySource, mesh_translate::KeySet>),
     /// The text of the mesh settings, if there are any.
     Settings(Option<String>),
 }

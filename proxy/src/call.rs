@@ -36,6 +36,12 @@ pub(crate) struct Call {
     pub(crate) close: bool,
     /// The client asked for our metadata.
     pub(crate) wants_metadata: bool,
+    /// What was read of the request body before it is forwarded.
+    pub(crate) read: Vec<u8>,
+    /// More of the body than that is still to come.
+    pub(crate) read_in_part: bool,
+    /// Headers that an authorization service adds to the answer.
+    pub(crate) extra: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What becomes of a request.
@@ -94,8 +100,16 @@ impl Call {
             outcome: Outcome::default(),
             close: false,
             wants_metadata: false,
+            read: Vec::new(),
+            read_in_part: false,
+            extra: Vec::new(),
             context,
         }
+    }
+
+    /// Whether an authorization service sees only a part of the body, in Envoy's words.
+    pub(crate) fn partial(&self) -> &'static str {
+        if self.read_in_part { "true" } else { "false" }
     }
 
     /// The connection ended before it was a request.

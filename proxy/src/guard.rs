@@ -78,6 +78,7 @@ pub(crate) async fn forward<C: Client>(
         tried: SmallVec::new(),
     };
     exchange.pump.frames = call.outcome.grpc.then(Frames::default);
+    exchange.pump.preload(std::mem::take(&mut call.read));
     let upstream = match exchange.attempts(call, client).await {
         Ok(upstream) => upstream,
         Err(refusal) => {

@@ -28,6 +28,8 @@ pub(crate) struct Refusal {
     pub(crate) location: Option<Vec<u8>>,
     /// `www-authenticate` of a refused token.
     pub(crate) authenticate: Option<Vec<u8>>,
+    /// Headers of whoever refused it.
+    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Refusal {
@@ -44,6 +46,7 @@ impl Refusal {
             grpc_status: None,
             location: None,
             authenticate: None,
+            headers: Vec::new(),
         }
     }
 

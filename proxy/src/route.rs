@@ -5,8 +5,9 @@ use std::sync::Arc;
 use mesh_model::flags::ResponseFlags;
 use mesh_model::listener::{Direction, ForwardClientCert};
 use mesh_model::path::{Normalized, normalize};
-use mesh_model::request::RequestView as _;
+use mesh_model::request::{RequestView, WithClaims};
 use mesh_model::route::{Action, split_port};
+use mesh_model::token::Claim;
 
 use crate::call::Call;
 use crate::codec::fields::{Fields, Id};
@@ -174,7 +175,7 @@ fn client_certificate(fields: &mut Fields, context: &Context) {
 }
 
 /// The rule that serves the request, by the one decision of the model.
-pub(crate) fn find(call: &mut Call) -> Result<Found, Refusal> {
+pub(crate) fn find(call: &mut Call, claims: Option<&Claim>) -> Result<Found, Refusal> {
     let request = &*call.heads.request;
     let (host, port) = split_port(request.authority_bytes());
     let table: Option<&Arc<Table>> = match &call.context.http.routes {
@@ -204,7 +205,9 @@ pub(crate) fn find(call: &mut Call) -> Result<Found, Refusal> {
             .iter()
             .find(|entry| tunnels && matches!(entry.route.action, Action::Forward(_)))
     } else {
-        virtual_host.find(request).and_then(|route| routes.get(route))
+        let told = WithClaims { request, claims };
+        let view: &dyn RequestView = if claims.is_some() { &told } else { request };
+        virtual_host.find(view).and_then(|route| routes.get(route))
     };
     let found = Found {
         entry: Arc::clone(entry.ok_or_else(Refusal::no_route)?),

@@ -228,8 +228,11 @@ pub(crate) fn response(
     ours(call);
 }
 
-/// Metadata for a peer that asked, and the name of the operation.
+/// What an authorization service said, metadata for a peer that asked, and the name of the operation.
 fn ours(call: &mut Call) {
+    for (name, value) in std::mem::take(&mut call.extra) {
+        call.heads.response.fields.push(&name, &value);
+    }
     if call.context.direction() != Direction::Inbound {
         return;
     }
@@ -297,6 +300,9 @@ pub(crate) fn refusal(call: &mut Call, refusal: &Refusal) -> Vec<u8> {
     if let Some(authenticate) = &refusal.authenticate {
         fields.push(b"www-authenticate", authenticate);
     }
+    for (name, value) in &refusal.headers {
+        fields.push(name, value);
+    }
     if grpc {
         let status = refusal.grpc_status.unwrap_or(match refusal.status {
             400 => 13,
@@ -306,14 +312,14 @@ pub(crate) fn refusal(call: &mut Call, refusal: &Refusal) -> Vec<u8> {
             429 | 502 | 503 | 504 => 14,
             _ => 2,
         });
-        fields.push_id(Id::ContentType, b"application/grpc");
+        fields.set(Id::ContentType, b"application/grpc");
         fields.push_id(Id::GrpcStatus, status.to_string().as_bytes());
         if !body.is_empty() {
             fields.push(b"grpc-message", &body);
         }
         body.clear();
         call.outcome.grpc_status = u16::try_from(status).ok();
-    } else if !body.is_empty() {
+    } else if !body.is_empty() && !fields.has(Id::ContentType) {
         fields.push_id(Id::ContentType, b"text/plain");
     }
     body

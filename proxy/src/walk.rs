@@ -1,6 +1,7 @@
 //! A request walks through the rooms: arrive, route, fault, then answer or forward.
 
 pub(crate) mod admit;
+pub(crate) mod external;
 pub(crate) mod token;
 
 use std::future::poll_fn;
@@ -32,13 +33,16 @@ async fn rooms<C: Client>(call: &mut Call, client: &mut C) -> Result<bool, Refus
     #[cfg(debug_assertions)]
     crate::overload::fail_point::reached(call);
     route::arrive(call)?;
+    // The rule is chosen by the request as it came, unless a service wants it otherwise.
+    let chosen = external::keeps_route(call).then(|| route::find(call, None));
+    external::ask(call, client).await?;
     // A preflight carries no token, and the rule that answers it is asked below.
     let claims = if shape::is_preflight(&call.heads.request) {
         None
     } else {
         token::check(call)?
     };
-    let found = route::find(call);
+    let found = chosen.unwrap_or_else(|| route::find(call, claims.as_ref()));
     admit::admit(call, claims.as_ref())?;
     let found = found?;
     shape::fault(call, client, &found.entry).await?;

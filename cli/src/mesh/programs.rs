@@ -51,6 +51,8 @@ impl Programs {
             ("--query-address", text(options.query_address)),
             ("--metrics-address", text(options.metrics_address)),
             ("--data", folder.controlplane().into_os_string()),
+            // Issuers of tokens may be workloads of this mesh.
+            ("--jwks-allow", text(options.address_base)),
         ]);
         given.extend(repeated("--otlp-endpoint", &options.otlp_endpoint));
         given.extend(repeated("--zipkin-endpoint", &options.zipkin_endpoint));

@@ -8,6 +8,13 @@ use crate::networking::go_duration;
 use crate::networking::sidecar::OutboundTrafficPolicy;
 use crate::problem::Problem;
 
+pub use providers::{
+    DefaultProviders, ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, ExtensionProvider, FileAccessLog,
+    FileLogFormat,
+};
+
+mod providers;
+
 /// Mesh-wide settings with Istio's defaults; the access log is on here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -41,6 +48,10 @@ pub struct MeshConfig {
     pub path_normalization: PathNormalization,
     /// Proxy defaults.
     pub default_config: ProxyDefaults,
+    /// Services that policies and telemetry name.
+    pub extension_providers: Vec<ExtensionProvider>,
+    /// Providers of telemetry where no Telemetry object says any.
+    pub default_providers: DefaultProviders,
 }
 
 impl Default for MeshConfig {
@@ -60,6 +71,8 @@ impl Default for MeshConfig {
             default_service_export_to: Vec::new(),
             path_normalization: PathNormalization::default(),
             default_config: ProxyDefaults::default(),
+            extension_providers: Vec::new(),
+            default_providers: DefaultProviders::default(),
         }
     }
 }

@@ -158,4 +158,6 @@ pub mod code {
     pub const DOTTED_SHORT_NAME: &str = "SL0006";
     /// HTTP rules for a port that is not HTTP.
     pub const HTTP_RULE_ON_TCP: &str = "SL0007";
+    /// Keys of a token issuer that cannot be fetched.
+    pub const KEYS_UNAVAILABLE: &str = "SL0008";
 }

@@ -61,13 +61,35 @@ pub struct AuthorizationPolicy {
     /// Workloads; none = the namespace, or the mesh in the root namespace.
     pub selector: Option<Selector>,
     /// Objects that it is attached to instead.
-    pub target_refs: Vec<serde_json::Value>,
+    pub target_refs: Vec<TargetRef>,
     /// The one object that it is attached to (older form).
-    pub target_ref: Option<serde_json::Value>,
+    pub target_ref: Option<TargetRef>,
     /// What a match means.
     pub action: PolicyActionSpec,
+    /// Who is asked by CUSTOM.
+    pub provider: Option<PolicyProvider>,
     /// Rules; none match nothing.
     pub rules: Vec<PolicyRuleSpec>,
+}
+
+/// `provider`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PolicyProvider {
+    /// `extensionProviders[].name`.
+    pub name: String,
+}
+
+/// `targetRefs[]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TargetRef {
+    /// API group; empty = core.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// Name, in the policy's namespace.
+    pub name: String,
 }
 
 /// `action`.
@@ -168,9 +190,9 @@ pub struct RequestAuthentication {
     /// Workloads; none = the namespace, or the mesh in the root namespace.
     pub selector: Option<Selector>,
     /// Objects that it is attached to instead.
-    pub target_refs: Vec<serde_json::Value>,
+    pub target_refs: Vec<TargetRef>,
     /// The one object that it is attached to (older form).
-    pub target_ref: Option<serde_json::Value>,
+    pub target_ref: Option<TargetRef>,
     /// Issuers.
     pub jwt_rules: Vec<JwtRule>,
 }

@@ -1,5 +1,9 @@
 //! Who may ask for what: policies as trees of conditions (Envoy's RBAC), and the one decision on them.
 
+mod external;
+
+pub use external::{CheckBody, CheckProtocol, External, HttpCheck};
+
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;

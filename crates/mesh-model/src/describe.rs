@@ -6,7 +6,7 @@ use crate::authorization::{AccessFacts, Check, PolicyRule};
 use crate::matching::{HeaderCheck, HeaderMatch, QueryMatch, StringMatch, each_value};
 use crate::request::RequestView;
 use crate::retry::RetryOn;
-use crate::route::{Domain, PathMatch, RouteMatch};
+use crate::route::{ClaimMatch, Domain, PathMatch, RouteMatch};
 
 impl fmt::Display for StringMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,6 +56,19 @@ impl fmt::Display for QueryMatch {
     }
 }
 
+impl fmt::Display for ClaimMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.path.join(".");
+        if self.invert {
+            f.write_str("not: ")?;
+        }
+        match &self.value {
+            None => write!(f, "{name} is present"),
+            Some(value) => write!(f, "{name} {value}"),
+        }
+    }
+}
+
 impl fmt::Display for PathMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,6 +92,9 @@ impl fmt::Display for RouteMatch {
         }
         for query in &self.query {
             write!(f, ", {query}")?;
+        }
+        for claim in &self.claims {
+            write!(f, ", {claim}")?;
         }
         Ok(())
     }

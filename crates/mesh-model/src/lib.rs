@@ -8,6 +8,7 @@ pub mod address;
 pub mod identity;
 pub mod workload;
 
+pub mod expression;
 pub mod matching;
 pub mod path;
 pub mod record;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::authorization::Policies;
+use crate::authorization::{External, Policies};
 use crate::cluster::{CertificateSource, PeerValidation};
 use crate::route::{RouteOrigin, RouteTable};
 use crate::token::TokenRules;
@@ -163,6 +163,8 @@ pub struct HttpConnection {
     pub tracing: Option<Tracing>,
     /// Whether `:scheme` follows the transport (gateways) or X-Forwarded-Proto (sidecars).
     pub scheme_from_transport: bool,
+    /// Services that are asked about requests, in order, before tokens and policies.
+    pub external: Vec<External>,
     /// Tokens that are checked; `None` = none are looked at.
     pub tokens: Option<Box<TokenRules>>,
     /// Who may ask for what.

@@ -1,5 +1,7 @@
 //! The one canonical view of a request: route, policy, forward and log all read this.
 
+use crate::token::Claim;
+
 /// Facts of a request that decisions may read. Implemented by the proxy on its parsed request and by analysis
 /// on typed-in requests.
 pub trait RequestView {
@@ -15,6 +17,43 @@ pub trait RequestView {
     fn query(&self) -> Option<&[u8]>;
     /// Calls `found` with each value of the header (lower-case name), in order, until it answers `false`.
     fn each_header(&self, name: &str, found: &mut dyn FnMut(&[u8]) -> bool);
+    /// What the request's verified token says, in Istio's form; `None` without one.
+    fn claims(&self) -> Option<&Claim> {
+        None
+    }
+}
+
+/// A request with what its verified token says.
+#[derive(Clone, Copy)]
+pub struct WithClaims<'a> {
+    /// The request.
+    pub request: &'a dyn RequestView,
+    /// What its token says.
+    pub claims: Option<&'a Claim>,
+}
+
+impl RequestView for WithClaims<'_> {
+    fn method(&self) -> &[u8] {
+        self.request.method()
+    }
+    fn scheme(&self) -> &[u8] {
+        self.request.scheme()
+    }
+    fn authority(&self) -> &[u8] {
+        self.request.authority()
+    }
+    fn path(&self) -> &[u8] {
+        self.request.path()
+    }
+    fn query(&self) -> Option<&[u8]> {
+        self.request.query()
+    }
+    fn each_header(&self, name: &str, found: &mut dyn FnMut(&[u8]) -> bool) {
+        self.request.each_header(name, found);
+    }
+    fn claims(&self) -> Option<&Claim> {
+        self.claims
+    }
 }
 
 /// A request given as values: for explain, what-if and tests.

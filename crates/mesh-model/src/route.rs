@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::matching::{HeaderMatch, Pattern, QueryMatch, StringMatch};
 use crate::retry::RetryPolicy;
+use crate::token::Claim;
 
 mod edits;
 mod find;
@@ -103,6 +104,29 @@ pub struct RouteMatch {
     pub headers: Vec<HeaderMatch>,
     /// Query conditions.
     pub query: Vec<QueryMatch>,
+    /// Conditions on the verified token.
+    pub claims: Vec<ClaimMatch>,
+}
+
+/// A condition on a fact of the verified token. Without a token, or without the fact, it does not hold before
+/// inversion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimMatch {
+    /// Keys from the outermost (`request.auth.claims`, `groups`).
+    pub path: Vec<String>,
+    /// Condition; `None` = it is there.
+    pub value: Option<StringMatch>,
+    /// The condition must not hold.
+    pub invert: bool,
+}
+
+impl ClaimMatch {
+    /// Whether it holds.
+    #[must_use]
+    pub fn holds(&self, claims: Option<&Claim>) -> bool {
+        let fact = claims.and_then(|claims| claims.at(&self.path));
+        fact.is_some_and(|fact| fact.has(self.value.as_ref())) != self.invert
+    }
 }
 
 /// Path condition; the query is never part of it.

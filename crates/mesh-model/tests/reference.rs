@@ -339,6 +339,7 @@ fn route_match() -> impl Strategy<Value = RouteMatch> {
             path_ignore_case,
             headers,
             query,
+            claims: Vec::new(),
         })
 }
 

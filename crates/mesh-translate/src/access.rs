@@ -1,22 +1,26 @@
 //! AuthorizationPolicy and RequestAuthentication as they hold for one workload.
 
 mod condition;
+pub(crate) mod custom;
 mod tokens;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mesh_crd::networking::{Selector, labels_match};
 use mesh_crd::object::Untyped;
 use mesh_crd::problem::{Severity, code};
-use mesh_crd::security::{AuthorizationPolicy, PolicyActionSpec, RequestAuthentication};
+use mesh_crd::security::{AuthorizationPolicy, PolicyActionSpec, RequestAuthentication, TargetRef};
 use mesh_crd::{Object, ObjectKey, Problem, Resource};
-use mesh_model::authorization::{Check, Policies, PolicyAction, PolicyRule, RuleSet};
+use mesh_model::authorization::{Check, External, Policies, PolicyAction, PolicyRule, RuleSet};
 use mesh_model::token::TokenRules;
 use serde::de::DeserializeOwned;
 
 use crate::World;
 use crate::index::{Index, by_age};
 use crate::problem::Findings;
+use crate::registry::MeshService;
+use custom::Custom;
 
 /// Policies with this annotation are only counted.
 const DRY_RUN: &str = "istio.io/dry-run";
@@ -84,6 +88,9 @@ fn typed<T: DeserializeOwned>(
     }
 }
 
+/// Behind the names of rules that refuse because nobody can be asked.
+const BAD_CUSTOM: &str = "-deny-due-to-bad-CUSTOM-action";
+
 /// Who is asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Workload<'a> {
@@ -91,7 +98,32 @@ pub(crate) struct Workload<'a> {
     pub(crate) labels: &'a BTreeMap<String, String>,
 }
 
+/// A pod with this label belongs to the Gateway of that name.
+const GATEWAY_NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+
+/// Whether an object that policies are attached to is a Gateway, the only kind with proxies of its own here.
+pub(crate) fn is_gateway(target: &TargetRef) -> bool {
+    target.kind == "Gateway" && target.group == "gateway.networking.k8s.io"
+}
+
 impl Workload<'_> {
+    /// By the objects that a policy is attached to if it names any, else by its selector.
+    fn is_meant(
+        &self,
+        world: &World,
+        key: &ObjectKey,
+        targets: (&[TargetRef], Option<&TargetRef>),
+        selector: Option<&Selector>,
+    ) -> bool {
+        let mut attached = targets.0.iter().chain(targets.1).peekable();
+        if attached.peek().is_none() {
+            return self.is_selected(world, key, selector);
+        }
+        let own = self.labels.get(GATEWAY_NAME_LABEL);
+        key.namespace == self.namespace
+            && attached.any(|target| is_gateway(target) && own == Some(&target.name))
+    }
+
     fn is_selected(&self, world: &World, key: &ObjectKey, selector: Option<&Selector>) -> bool {
         let root = world.mesh().root_namespace.as_str();
         (key.namespace == self.namespace || key.namespace == root)
@@ -105,6 +137,9 @@ pub(crate) struct Asked {
     pub(crate) http: Policies,
     pub(crate) tcp: Policies,
     pub(crate) tokens: Option<Box<TokenRules>>,
+    pub(crate) external: Vec<External>,
+    /// The services that are asked.
+    pub(crate) services: Vec<Arc<MeshService>>,
 }
 
 /// The policies of a workload: root namespace first, all that select it add up.
@@ -116,17 +151,19 @@ pub(crate) fn of(world: &World, index: &Index, workload: Workload<'_>) -> Asked 
         .iter()
         .filter(|p| {
             let spec = &p.spec;
-            spec.target_ref.is_none()
-                && spec.target_refs.is_empty()
-                && workload.is_selected(world, &p.key, spec.selector.as_ref())
+            let targets = (spec.target_refs.as_slice(), spec.target_ref.as_ref());
+            workload.is_meant(world, &p.key, targets, spec.selector.as_ref())
         })
         .collect();
     selected.sort_by_key(|p| p.key.namespace != root);
+    let custom = custom::of(world, index, &selected);
+    // Opaque connections have no answer to show: nobody is asked about them.
+    let is_asked = matches!(custom, Custom::Ask(..));
     let sets = |tcp: bool| {
         let list = [PolicyAction::Audit, PolicyAction::Deny, PolicyAction::Allow];
         Policies(
             list.into_iter()
-                .filter_map(|action| rule_set(world, &selected, action, tcp))
+                .filter_map(|action| rule_set(world, &selected, action, tcp, is_asked && !tcp))
                 .collect(),
         )
     };
@@ -135,16 +172,21 @@ pub(crate) fn of(world: &World, index: &Index, workload: Workload<'_>) -> Asked 
         .tokens
         .iter()
         .filter(|t| {
-            t.spec.target_ref.is_none()
-                && t.spec.target_refs.is_empty()
-                && workload.is_selected(world, &t.key, t.spec.selector.as_ref())
+            let targets = (t.spec.target_refs.as_slice(), t.spec.target_ref.as_ref());
+            workload.is_meant(world, &t.key, targets, t.spec.selector.as_ref())
         })
         .map(|t| &t.spec);
-    Asked {
+    let mut asked = Asked {
         http: sets(false),
         tcp: sets(true),
-        tokens: tokens::rules(tokens),
+        tokens: tokens::rules(world, tokens),
+        ..Asked::default()
+    };
+    if let Custom::Ask(external, service) = custom {
+        asked.external.push(*external);
+        asked.services.push(service);
     }
+    asked
 }
 
 fn rule_set(
@@ -152,6 +194,7 @@ fn rule_set(
     selected: &[&Access<AuthorizationPolicy>],
     action: PolicyAction,
     tcp: bool,
+    is_asked: bool,
 ) -> Option<RuleSet> {
     let mut set = RuleSet {
         action,
@@ -160,14 +203,14 @@ fn rule_set(
     };
     for policy in selected {
         let (spec, name) = (&policy.spec, policy.key.name.as_str());
-        // Nobody is there to be asked: what a CUSTOM rule matches is refused, as with an unknown provider.
-        let (own, suffix) = match spec.action {
-            PolicyActionSpec::Allow => (PolicyAction::Allow, ""),
-            PolicyActionSpec::Deny => (PolicyAction::Deny, ""),
-            PolicyActionSpec::Audit => (PolicyAction::Audit, ""),
-            PolicyActionSpec::Custom => (PolicyAction::Deny, "-deny-due-to-bad-CUSTOM-action"),
+        let custom = spec.action == PolicyActionSpec::Custom;
+        let own = match spec.action {
+            PolicyActionSpec::Allow => PolicyAction::Allow,
+            PolicyActionSpec::Audit => PolicyAction::Audit,
+            // When nobody is there to be asked, what a CUSTOM rule matches is refused.
+            PolicyActionSpec::Deny | PolicyActionSpec::Custom => PolicyAction::Deny,
         };
-        if own != action {
+        if own != action || custom && is_asked && !policy.dry_run {
             continue;
         }
         let list = if policy.dry_run {
@@ -187,7 +230,11 @@ fn rule_set(
                 continue;
             };
             list.push(PolicyRule {
-                name: format!("ns[{}]-policy[{name}]-rule[{i}]{suffix}", policy.key.namespace),
+                name: match (custom, policy.dry_run) {
+                    (false, _) => format!("ns[{}]-policy[{name}]-rule[{i}]", policy.key.namespace),
+                    (true, true) => custom::rule_name(policy, i),
+                    (true, false) => format!("{}{BAD_CUSTOM}", custom::rule_name(policy, i)),
+                },
                 permissions,
                 principals,
             });

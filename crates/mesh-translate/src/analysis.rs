@@ -29,7 +29,7 @@ pub fn analyze(world: &World) -> Problems {
             Object::PeerAuthentication(r) => policies::peer_authentication(world, key, r, &mut findings),
             Object::Sidecar(r) => policies::sidecar(index, key, r, &mut findings),
             Object::ServiceEntry(r) => policies::service_entry(key, r, &mut findings),
-            Object::Other(r) => policies::untyped(key, &r.spec, &mut findings),
+            Object::Other(r) => policies::untyped(world, index, key, &r.spec, &mut findings),
             Object::Service(r) => policies::service(key, r, &mut findings),
             Object::WorkloadEntry(_) | Object::EndpointSlice(_) | Object::Pod(_) | Object::Namespace(_) => {}
         }

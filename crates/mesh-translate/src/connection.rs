@@ -63,6 +63,7 @@ pub(crate) fn http(world: &World, place: Place, stat_prefix: String, routes: Rou
         access_logs: access_logs(world),
         tracing: tracing(world),
         scheme_from_transport: gateway,
+        external: Vec::new(),
         tokens: None,
         policies: Policies::default(),
     }

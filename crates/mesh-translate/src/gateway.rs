@@ -61,6 +61,7 @@ pub(crate) fn build(
         labels: &node.labels,
     };
     let asked = access::of(world, index, workload);
+    outbound::asked_services(world, index, node, &asked, out);
     let mut ports: BTreeMap<(u16, String), Vec<Chosen<'_>>> = BTreeMap::new();
     for chosen in servers(index, node, findings) {
         if let Ok(number) = u16::try_from(chosen.server.port.number) {
@@ -196,6 +197,7 @@ impl Port<'_> {
             RouteSource::Named(table.to_owned()),
         );
         http.policies = self.asked.http.clone();
+        http.external.clone_from(&self.asked.external);
         http.tokens.clone_from(&self.asked.tokens);
         FilterChain {
             name: name.to_owned(),

@@ -26,6 +26,7 @@ use crate::cluster;
 use crate::connection::{self, Place};
 use crate::index::Index;
 use crate::node::ProxyNode;
+use crate::outbound;
 use crate::peer::PeerModes;
 use crate::policy::{self, Client, Effective};
 use crate::protocol::Protocol;
@@ -57,6 +58,7 @@ pub(crate) fn build(world: &World, index: &Index, node: &ProxyNode, out: &mut Sn
         labels: &node.labels,
     };
     let asked = access::of(world, index, workload);
+    outbound::asked_services(world, index, node, &asked, out);
     for (port, (service, service_port)) in ports(world, index, node) {
         let side = Inbound {
             world,
@@ -222,6 +224,7 @@ impl Inbound<'_> {
                     RouteSource::Inline(Arc::new(self.table(cluster))),
                 );
                 http.policies = self.asked.http.clone();
+                http.external.clone_from(&self.asked.external);
                 http.tokens.clone_from(&self.asked.tokens);
                 ConnectionService::Http(Box::new(http))
             }

@@ -10,6 +10,7 @@ mod node;
 mod world;
 
 mod index;
+mod keys;
 mod problem;
 mod protocol;
 mod registry;
@@ -35,6 +36,7 @@ mod secrets;
 mod analysis;
 
 pub use analysis::analyze;
+pub use keys::{KeySet, KeySource};
 pub use local::{LocalService, local_services};
 pub use node::{NodeError, ProxyKind, ProxyNode};
 pub use world::{KeyMaterial, World};

@@ -16,6 +16,7 @@ use mesh_model::route::{
 use mesh_model::snapshot::Snapshot;
 
 use crate::World;
+use crate::access::Asked;
 use crate::bound::{Bound, MESH};
 use crate::cluster;
 use crate::connection::{self, Place};
@@ -132,6 +133,24 @@ pub(crate) fn clusters(
             }
         }
     }
+}
+
+/// Clusters of services that policies ask, also where a Sidecar object hides them from the application.
+pub(crate) fn asked_services(
+    world: &World,
+    index: &Index,
+    node: &ProxyNode,
+    asked: &Asked,
+    out: &mut Snapshot,
+) {
+    let missing: Vec<_> = asked
+        .external
+        .iter()
+        .zip(&asked.services)
+        .filter(|(external, _)| !out.clusters.contains_key(&external.cluster))
+        .map(|(_, service)| service)
+        .collect();
+    clusters(world, index, node, &missing, out);
 }
 
 /// What the tables of all ports are made of.

@@ -72,7 +72,7 @@ pub(crate) fn is_catch_all(matches: &RouteMatch) -> bool {
         PathMatch::Regex(r) => r.source() == ".*",
         PathMatch::Exact(_) => false,
     };
-    any_path && matches.headers.is_empty() && matches.query.is_empty()
+    any_path && matches.headers.is_empty() && matches.query.is_empty() && matches.claims.is_empty()
 }
 
 /// Conditions that are decided here and not per request: port, gateway, client labels and namespace.
@@ -220,6 +220,7 @@ pub(crate) fn everything() -> RouteMatch {
         path_ignore_case: false,
         headers: Vec::new(),
         query: Vec::new(),
+        claims: Vec::new(),
     }
 }
 

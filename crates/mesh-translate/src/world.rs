@@ -1,6 +1,6 @@
 //! The objects that configuration is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use mesh_crd::mesh_config::MeshConfig;
@@ -9,6 +9,7 @@ use mesh_crd::{Object, ObjectKey, Parsed, Problem};
 use sha2::{Digest, Sha256};
 
 use crate::index::Index;
+use crate::keys::{KeySet, KeySource};
 use crate::{Problems, ProxyNode};
 
 /// Everything known: objects by key, mesh settings, and the problems of objects that were refused.
@@ -21,6 +22,7 @@ pub struct World {
     mesh: Arc<MeshConfig>,
     cluster_id: Arc<str>,
     secrets: Arc<BTreeMap<(String, String), KeyMaterial>>,
+    keys: Arc<BTreeMap<KeySource, KeySet>>,
     derived: Arc<Derived>,
 }
 
@@ -147,6 +149,28 @@ impl World {
         self.secrets.get(&(namespace.to_owned(), name.to_owned()))
     }
 
+    /// Replaces the keys of token issuers. Answers whether they are new.
+    pub fn set_keys(&mut self, keys: BTreeMap<KeySource, KeySet>) -> bool {
+        let new = *self.keys != keys;
+        if new {
+            self.keys = Arc::new(keys);
+            self.changed();
+        }
+        new
+    }
+
+    /// Where keys of token issuers are to be had, as far as objects do not hold them.
+    #[must_use]
+    pub fn key_sources(&self) -> BTreeSet<KeySource> {
+        let policies = self.index().accesses.tokens.iter();
+        let rules = policies.flat_map(|policy| &policy.spec.jwt_rules);
+        rules.filter_map(KeySource::of).collect()
+    }
+
+    pub(crate) fn keys(&self, source: &KeySource) -> Option<&KeySet> {
+        self.keys.get(source)
+    }
+
     /// Sets the cluster id that workloads are named with.
     pub fn set_cluster_id(&mut self, id: &str) {
         self.cluster_id = id.into();
@@ -186,6 +210,12 @@ impl World {
                     hash.update(part);
                     hash.update([0]);
                 }
+            }
+            for (source, set) in self.keys.iter() {
+                hash.update(format!("{source}"));
+                hash.update([0]);
+                hash.update(set.keys.as_deref().unwrap_or_default());
+                hash.update([0]);
             }
             // Debug text is stable within one build, which is how long revisions are compared.
             hash.update(format!("{:?}{}", self.mesh, self.cluster_id));

@@ -9,6 +9,7 @@
 
 mod authorization;
 mod cluster;
+mod external;
 mod http;
 mod listener;
 mod log;

@@ -2,6 +2,7 @@
 
 mod authorization;
 mod cluster;
+mod external;
 pub(crate) use cluster::DEFAULT_IDLE;
 mod http;
 mod listener;

@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod decode;
 pub mod discovery;
 pub mod encode;
+pub mod external;
 pub mod fields;
 pub mod json;
 pub mod kept_traces;

@@ -13,6 +13,7 @@ pub(crate) use envoy_types::pb::envoy::extensions::access_loggers::file::v3 as f
 pub(crate) use envoy_types::pb::envoy::extensions::access_loggers::stream::v3 as stream_log;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::common::fault::v3 as common_fault;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::cors::v3 as cors;
+pub(crate) use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3 as ext_authz;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::fault::v3 as fault;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3 as jwt;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::rbac::v3 as http_rbac;
@@ -34,8 +35,14 @@ pub(crate) use envoy_types::pb::google::protobuf::{
 
 use crate::Any;
 
+pub(crate) use crate::external;
+
 /// Where Istio's policies find the facts of a verified token.
 pub(crate) const CLAIMS_FILTER: &str = "istio_authn";
+
+/// Claims in Istio's form, and where Envoy's filter for tokens puts them.
+pub(crate) const CLAIMS: &str = "request.auth.claims";
+pub(crate) const PAYLOAD: &str = "payload";
 
 /// Filter names that real configurations use.
 pub(crate) mod name {
@@ -45,6 +52,7 @@ pub(crate) mod name {
     pub(crate) const FAULT: &str = "envoy.filters.http.fault";
     pub(crate) const CORS: &str = "envoy.filters.http.cors";
     pub(crate) const JWT: &str = "envoy.filters.http.jwt_authn";
+    pub(crate) const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
     pub(crate) const HTTP_RBAC: &str = "envoy.filters.http.rbac";
     pub(crate) const TCP_RBAC: &str = "envoy.filters.network.rbac";
     pub(crate) const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";

@@ -80,6 +80,7 @@ fn route(path: PathMatch, action: Action) -> Route {
             path_ignore_case: false,
             headers: Vec::new(),
             query: Vec::new(),
+            claims: Vec::new(),
         },
         action,
         request_headers: HeaderEdits::default(),
@@ -121,6 +122,18 @@ fn full_route() -> Route {
                 QueryMatch {
                     name: "B".into(),
                     value: Some(StringMatch::Exact("1".into())),
+                },
+            ],
+            claims: vec![
+                ClaimMatch {
+                    path: vec!["request.auth.claims".into(), "groups".into()],
+                    value: Some(StringMatch::Exact("a".into())),
+                    invert: true,
+                },
+                ClaimMatch {
+                    path: vec!["request.auth.claims".into(), "a".into(), "b".into()],
+                    value: None,
+                    invert: false,
                 },
             ],
         },
@@ -394,6 +407,7 @@ fn http(routes: RouteSource) -> HttpConnection {
             max_path_tag: 256,
         }),
         scheme_from_transport: false,
+        external: external(),
         tokens: Some(Box::new(tokens())),
         policies: policies(),
     }
@@ -680,4 +694,49 @@ fn resources_print_as_envoys_json() {
         route["typed_per_filter_config"]["envoy.filters.http.fault"]["abort"]["http_status"],
         418
     );
+}
+
+fn external() -> Vec<mesh_model::authorization::External> {
+    use mesh_model::authorization::{CheckBody, CheckProtocol, External, HttpCheck};
+    let grpc = External {
+        provider: "opa".into(),
+        when: None,
+        cluster: "outbound|9191||opa.app.svc.cluster.local".into(),
+        protocol: CheckProtocol::Grpc {
+            authority: "opa.app.svc.cluster.local".into(),
+        },
+        timeout: Duration::from_millis(500),
+        fail_open: true,
+        status_on_error: 503,
+        body: Some(CheckBody {
+            max_bytes: 1024,
+            allow_partial: true,
+            as_bytes: true,
+        }),
+        clear_route_cache: true,
+    };
+    let http = External {
+        provider: "oauth".into(),
+        when: Some(vec![mesh_model::authorization::PolicyRule {
+            name: "istio-ext-authz-oauth-ns[app]-policy[p]-rule[0]".into(),
+            permissions: vec![mesh_model::authorization::Check::Any],
+            principals: vec![mesh_model::authorization::Check::Any],
+        }]),
+        protocol: CheckProtocol::Http(Box::new(HttpCheck {
+            path_prefix: "/auth".into(),
+            shown: vec![
+                StringMatch::Exact("cookie".into()),
+                StringMatch::Prefix("x-a-".into()),
+            ],
+            add: vec![("x-b".into(), "c".into())],
+            to_upstream: vec![StringMatch::Suffix("-user".into())],
+            to_client_on_deny: vec![StringMatch::Exact("x-why".into())],
+            to_client_on_allow: vec![StringMatch::Exact("set-cookie".into())],
+        })),
+        body: None,
+        fail_open: false,
+        clear_route_cache: false,
+        ..grpc.clone()
+    };
+    vec![grpc, http]
 }

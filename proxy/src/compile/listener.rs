@@ -18,6 +18,7 @@ use super::{
 use crate::access_log::{LogSinks, Sink};
 use crate::secure::TlsContexts;
 use crate::walk::admit::Guard;
+use crate::walk::external::Asking;
 use crate::walk::token::Tokens;
 
 /// A listener with everything that serving a connection needs.
@@ -69,6 +70,8 @@ pub(crate) struct HttpEntry {
     pub(crate) direction: Direction,
     /// Routes.
     pub(crate) routes: Routes,
+    /// Services that are asked, in order.
+    pub(crate) external: Vec<Asking>,
     /// Policies.
     pub(crate) guard: Option<Guard>,
     /// Token rules.
@@ -192,6 +195,11 @@ fn compile_chain(
                 config: HttpConnection::clone(http),
                 direction: listener.direction,
                 routes,
+                external: http
+                    .external
+                    .iter()
+                    .map(|external| Asking::new(external, context.clusters.get(&external.cluster).cloned()))
+                    .collect(),
                 guard: Guard::new(&http.policies),
                 tokens: http.tokens.as_deref().map(Tokens::new),
                 logs: sinks(context.logs, &http.access_logs),

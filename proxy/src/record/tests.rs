@@ -197,6 +197,7 @@ fn rules_can_be_excluded() {
                 path_ignore_case: false,
                 headers: Vec::new(),
                 query: Vec::new(),
+                claims: Vec::new(),
             },
             action: mesh_model::route::Action::Forward(Box::default()),
             request_headers: Default::default(),

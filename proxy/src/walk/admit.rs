@@ -63,38 +63,48 @@ pub(crate) fn counted() -> Vec<(Key, u64)> {
         .collect()
 }
 
+/// The counter of a decision that a rule makes; `rule` is its name, empty when no rule does.
+pub(crate) fn counter(
+    rule: &str,
+    action: &'static str,
+    decision: &'static str,
+    shadow: bool,
+) -> Arc<AtomicU64> {
+    let (policy, rule) = labels(rule);
+    let key = Key {
+        policy,
+        rule,
+        action,
+        decision,
+        shadow,
+    };
+    Arc::clone(COUNTERS.lock().entry(key).or_default())
+}
+
 impl Guard {
     /// `None` when there is nothing to ask.
     pub(crate) fn new(policies: &Policies) -> Option<Self> {
         if policies.is_empty() {
             return None;
         }
-        let mut all = COUNTERS.lock();
-        let mut counter = |name: &str, action: PolicyAction, shadow: bool| {
+        let counter_of = |name: &str, action: PolicyAction, shadow: bool| {
             let denied = match action {
                 PolicyAction::Deny => !name.is_empty(),
                 PolicyAction::Allow => name.is_empty(),
                 PolicyAction::Audit => false,
             };
-            let (policy, rule) = labels(name);
-            let key = Key {
-                policy,
-                rule,
-                action: action.as_str(),
-                decision: if denied { "denied" } else { "allowed" },
-                shadow,
-            };
-            Arc::clone(all.entry(key).or_default())
+            let decision = if denied { "denied" } else { "allowed" };
+            counter(name, action.as_str(), decision, shadow)
         };
         let counters = policies
             .0
             .iter()
             .map(|set| {
-                let mut of = |rules: &Option<Vec<mesh_model::authorization::PolicyRule>>, shadow| {
+                let of = |rules: &Option<Vec<mesh_model::authorization::PolicyRule>>, shadow| {
                     let names = rules.iter().flatten().map(|rule| rule.name.as_str());
                     names
                         .chain([""])
-                        .map(|name| counter(name, set.action, shadow))
+                        .map(|name| counter_of(name, set.action, shadow))
                         .collect()
                 };
                 SetCounters {
@@ -103,7 +113,6 @@ impl Guard {
                 }
             })
             .collect();
-        drop(all);
         Some(Self {
             policies: policies.clone(),
             counters,
@@ -144,15 +153,20 @@ impl Guard {
     }
 }
 
-/// `namespace/name` and rule number of `ns[namespace]-policy[name]-rule[0]`; anything else is a name by itself.
+/// `namespace/name` and rule number of `ns[namespace]-policy[name]-rule[0]`, also behind the name of a provider;
+/// anything else is a name by itself.
 fn labels(name: &str) -> (String, String) {
     let parts = || {
-        let rest = name.strip_prefix("ns[")?;
+        let rest = if name.starts_with("istio-ext-authz-") {
+            name.split_once("-ns[")?.1
+        } else {
+            name.strip_prefix("ns[")?
+        };
         let (namespace, rest) = rest.split_once("]-policy[")?;
         let (policy, rule) = rest.split_once("]-rule[")?;
         Some((
             format!("{namespace}/{policy}"),
-            rule.trim_end_matches(']').to_owned(),
+            rule.split(']').next().unwrap_or(rule).to_owned(),
         ))
     };
     parts().unwrap_or_else(|| (name.to_owned(), String::new()))
@@ -166,13 +180,10 @@ pub(crate) fn policy_of(details: &str) -> Option<&str> {
     Some(rest.strip_suffix(']').unwrap_or(rest)).filter(|name| *name != "none")
 }
 
-/// Asks the policies of the connection manager about a request.
-pub(crate) fn admit(call: &Call, claims: Option<&Claim>) -> Result<(), Refusal> {
-    let Some(guard) = &call.context.http.guard else {
-        return Ok(());
-    };
+/// What decisions about a request look at.
+pub(crate) fn facts<'a>(call: &'a Call, claims: Option<&'a Claim>) -> AccessFacts<'a> {
     let downstream = &call.context.downstream;
-    let facts = AccessFacts {
+    AccessFacts {
         request: Some(&*call.heads.request),
         principal: downstream.peer.as_ref().map(|peer| peer.principal.as_str()),
         source: downstream.remote.ip(),
@@ -180,8 +191,15 @@ pub(crate) fn admit(call: &Call, claims: Option<&Claim>) -> Result<(), Refusal> 
         destination: downstream.local,
         server_name: downstream.server_name.as_deref(),
         claims,
+    }
+}
+
+/// Asks the policies of the connection manager about a request.
+pub(crate) fn admit(call: &Call, claims: Option<&Claim>) -> Result<(), Refusal> {
+    let Some(guard) = &call.context.http.guard else {
+        return Ok(());
     };
-    match guard.ask(&facts) {
+    match guard.ask(&facts(call, claims)) {
         None => Ok(()),
         Some(details) => Err(Refusal::new(403, ResponseFlags::NONE, details).with_body(BODY)),
     }
@@ -221,6 +239,10 @@ mod tests {
         assert_eq!(
             labels("ns[shop]-policy[only-web]-rule[3]"),
             ("shop/only-web".to_owned(), "3".to_owned())
+        );
+        assert_eq!(
+            labels("istio-ext-authz-opa-ns[shop]-policy[p]-rule[0]-deny-due-to-bad-CUSTOM-action"),
+            ("shop/p".to_owned(), "0".to_owned())
         );
         assert_eq!(labels(""), (String::new(), String::new()));
         assert_eq!(labels("x"), ("x".to_owned(), String::new()));

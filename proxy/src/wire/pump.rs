@@ -54,6 +54,18 @@ impl Pump {
         }
     }
 
+    /// Puts what was already read of the body before the rest; it is kept for other attempts like the rest.
+    pub(crate) fn preload(&mut self, read: Vec<u8>) {
+        if read.is_empty() {
+            return;
+        }
+        if let Some(frames) = &mut self.frames {
+            frames.feed(&read);
+        }
+        self.bytes += read.len() as u64;
+        self.replay = Some(Replay { kept: read, sent: 0 });
+    }
+
     /// Starts again for another sink; `false` when too much has passed.
     pub(crate) fn rewind(&mut self) -> bool {
         self.finished = false;

@@ -206,6 +206,7 @@ fn listener() -> Any {
         access_logs: Vec::new(),
         tracing: None,
         scheme_from_transport: false,
+        external: Vec::new(),
         tokens: None,
         policies: mesh_model::authorization::Policies::default(),
     };
@@ -233,6 +234,7 @@ fn routes(status: u16) -> Any {
             path_ignore_case: false,
             headers: Vec::new(),
             query: Vec::new(),
+            claims: Vec::new(),
         },
         action: mesh_model::route::Action::Respond(DirectResponse {
             status,

@@ -95,6 +95,7 @@ pub fn route(name: &str, path: PathMatch, action: Action) -> Route {
             path_ignore_case: false,
             headers: Vec::new(),
             query: Vec::new(),
+            claims: Vec::new(),
         },
         action,
         request_headers: HeaderEdits::default(),
@@ -166,6 +167,7 @@ pub fn http(routes: RouteSource) -> HttpConnection {
         access_logs: Vec::new(),
         tracing: None,
         scheme_from_transport: false,
+        external: Vec::new(),
         tokens: None,
         policies: mesh_model::authorization::Policies::default(),
     }

@@ -9,6 +9,7 @@
 
 mod corpus;
 mod explain;
+mod external;
 mod forwarding;
 mod harness;
 mod http2;

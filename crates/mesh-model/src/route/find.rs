@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Domain, PathMatch, Route, RouteMatch, RouteTable, VirtualHost};
+use super::{ClaimMatch, Domain, PathMatch, Route, RouteMatch, RouteTable, VirtualHost};
 use crate::matching::{HeaderMatch, QueryMatch, query_value};
 use crate::request::RequestView;
 use crate::why::{Considered, NoWhy, Why};
@@ -170,6 +170,8 @@ pub enum Unmet<'r> {
     Header(&'r HeaderMatch),
     /// One on the query.
     Query(&'r QueryMatch),
+    /// One on the token.
+    Claim(&'r ClaimMatch),
 }
 
 impl Unmet<'_> {
@@ -187,6 +189,10 @@ impl Unmet<'_> {
                 None => format!("wanted: {query}; it is absent"),
                 Some(value) => format!("wanted: {query}; it is {}", say(value)),
             },
+            Self::Claim(claim) => match request.claims() {
+                None => format!("wanted: {claim}; there is no verified token"),
+                Some(_) => format!("wanted: {claim}; the token says otherwise"),
+            },
         }
     }
 }
@@ -198,7 +204,7 @@ impl RouteMatch {
         self.unmet(request).is_none()
     }
 
-    /// The first condition that does not hold, in the order path, headers, query.
+    /// The first condition that does not hold, in the order path, headers, query, claims.
     #[must_use]
     pub fn unmet(&self, request: &dyn RequestView) -> Option<Unmet<'_>> {
         if !self.path_holds(request.path()) {
@@ -212,7 +218,11 @@ impl RouteMatch {
             Some(value) => query.value.as_ref().is_none_or(|m| m.matches(value)),
         };
         let query = self.query.iter().find(|query| !query_holds(query));
-        query.map(Unmet::Query)
+        if let Some(query) = query {
+            return Some(Unmet::Query(query));
+        }
+        let claim = self.claims.iter().find(|claim| !claim.holds(request.claims()));
+        claim.map(Unmet::Claim)
     }
 
     fn path_holds(&self, path: &[u8]) -> bool {

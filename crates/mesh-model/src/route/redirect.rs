@@ -164,6 +164,7 @@ mod tests {
                 path_ignore_case: false,
                 headers: Vec::new(),
                 query: Vec::new(),
+                claims: Vec::new(),
             },
             action: Action::Respond(DirectResponse::default()),
             request_headers: HeaderEdits::default(),

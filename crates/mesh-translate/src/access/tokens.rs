@@ -5,6 +5,8 @@ use std::time::Duration;
 use mesh_crd::security::{JwtRule, RequestAuthentication};
 use mesh_model::token::{TokenRule, TokenRules};
 
+use crate::{KeySource, World};
+
 /// Clocks of issuers may differ by this much, as in Istio.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// Keys that verify nothing, for rules whose keys are not there.
@@ -12,17 +14,18 @@ const NO_KEYS: &str = r#"{"keys":[]}"#;
 
 /// The rules of all policies together; `None` when there is none.
 pub(super) fn rules<'a>(
+    world: &World,
     policies: impl Iterator<Item = &'a RequestAuthentication>,
 ) -> Option<Box<TokenRules>> {
     let rules: Vec<TokenRule> = policies
         .flat_map(|policy| &policy.jwt_rules)
         .enumerate()
-        .map(|(i, rule)| token_rule(i, rule))
+        .map(|(i, rule)| token_rule(world, i, rule))
         .collect();
     (!rules.is_empty()).then(|| Box::new(TokenRules { rules }))
 }
 
-fn token_rule(number: usize, rule: &JwtRule) -> TokenRule {
+fn token_rule(world: &World, number: usize, rule: &JwtRule) -> TokenRule {
     let (mut headers, mut parameters): (Vec<(String, String)>, Vec<String>) = (
         rule.from_headers
             .iter()
@@ -39,10 +42,13 @@ fn token_rule(number: usize, rule: &JwtRule) -> TokenRule {
         name: format!("origins-{number:04}"),
         issuer: rule.issuer.clone(),
         audiences: rule.audiences.clone(),
-        jwks: if rule.jwks.is_empty() {
-            NO_KEYS.to_owned()
-        } else {
-            rule.jwks.clone()
+        jwks: match KeySource::of(rule) {
+            None => rule.jwks.clone(),
+            // There are no default keys.
+            Some(source) => world
+                .keys(&source)
+                .and_then(|set| set.keys.clone())
+                .unwrap_or_else(|| NO_KEYS.to_owned()),
         },
         headers,
         parameters,

@@ -6,13 +6,13 @@ use mesh_crd::core::Service;
 use mesh_crd::networking::{ServiceEntry, Sidecar, labels_match};
 use mesh_crd::object::Untyped;
 use mesh_crd::problem::{Severity, code};
-use mesh_crd::security::PeerAuthentication;
+use mesh_crd::security::{PeerAuthentication, TargetRef};
 use mesh_crd::{Object, ObjectKey, Problem, Resource};
 
-use crate::World;
 use crate::index::Index;
 use crate::problem::Findings;
 use crate::protocol::Protocol;
+use crate::{KeySource, World};
 
 pub(super) fn peer_authentication(
     world: &World,
@@ -154,33 +154,19 @@ pub(super) fn service(key: &ObjectKey, r: &Resource<Service>, findings: &mut Fin
 }
 
 /// Kinds that are kept but do nothing yet: that must not be silent, least of all for policies.
-pub(super) fn untyped(key: &ObjectKey, spec: &Untyped, findings: &mut Findings) {
-    if spec.spec.get("targetRefs").is_some() || spec.spec.get("targetRef").is_some() {
-        findings.unsupported(
-            key,
-            "spec.targetRefs".into(),
-            "policies are chosen by selector only; this one holds nowhere",
-            "use spec.selector",
-        );
-    }
+pub(super) fn untyped(
+    world: &World,
+    index: &Index,
+    key: &ObjectKey,
+    spec: &Untyped,
+    findings: &mut Findings,
+) {
+    attached(key, spec, findings);
     if spec.spec.get("action").and_then(serde_json::Value::as_str) == Some("CUSTOM") {
-        findings.unsupported(
-            key,
-            "spec.action".into(),
-            "external authorization is not asked yet: what the rules match is refused",
-            "use ALLOW or DENY",
-        );
+        custom(world, index, key, spec, findings);
     }
-    let rules = spec.spec.get("jwtRules").and_then(serde_json::Value::as_array);
-    for (i, rule) in rules.into_iter().flatten().enumerate() {
-        if rule.get("jwksUri").is_some() && rule.get("jwks").is_none() {
-            findings.unsupported(
-                key,
-                format!("spec.jwtRules[{i}].jwksUri"),
-                "keys are not fetched yet: every token of this issuer is refused",
-                "write the keys into jwks",
-            );
-        }
+    if key.kind == "RequestAuthentication" {
+        issuers(world, index, key, findings);
     }
     let what = match spec.kind {
         "AuthorizationPolicy" | "RequestAuthentication" | "WorkloadGroup" => return,
@@ -196,6 +182,84 @@ pub(super) fn untyped(key: &ObjectKey, spec: &Untyped, findings: &mut Findings) 
             "do not rely on it",
         ),
     );
+}
+
+/// Objects that policies are attached to have proxies of their own, or the policy holds nowhere.
+fn attached(key: &ObjectKey, spec: &Untyped, findings: &mut Findings) {
+    let text = |value: &serde_json::Value, name: &str| {
+        let text = value.get(name).and_then(serde_json::Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let list = spec.spec.get("targetRefs").and_then(serde_json::Value::as_array);
+    let targets = list.into_iter().flatten().enumerate();
+    let targets = targets.map(|(i, value)| (format!("spec.targetRefs[{i}]"), value));
+    let one = spec
+        .spec
+        .get("targetRef")
+        .map(|value| ("spec.targetRef".to_owned(), value));
+    for (field, value) in targets.chain(one) {
+        let target = TargetRef {
+            group: text(value, "group"),
+            kind: text(value, "kind"),
+            name: text(value, "name"),
+        };
+        if !crate::access::is_gateway(&target) {
+            findings.no_effect(
+                key,
+                field,
+                format!(
+                    "a {} has no proxy of its own here: nothing is attached to {}",
+                    target.kind, target.name
+                ),
+                "use spec.selector",
+            );
+        }
+    }
+}
+
+/// What a CUSTOM policy matches is refused when its service cannot be asked.
+fn custom(world: &World, index: &Index, key: &ObjectKey, spec: &Untyped, findings: &mut Findings) {
+    let name = spec.spec.get("provider").and_then(|p| p.get("name"));
+    let name = name.and_then(serde_json::Value::as_str).unwrap_or_default();
+    if let Err(reason) = crate::access::custom::external(world, index, name) {
+        findings.add(
+            key,
+            Problem::new(
+                code::REFERENCED_RESOURCE_NOT_FOUND,
+                Severity::Error,
+                "spec.provider.name",
+                format!("{reason}: what the rules match is refused"),
+                "add the provider to extensionProviders in ConfigMap istio, or correct its service and port",
+            ),
+        );
+    }
+}
+
+/// Issuers whose keys cannot be had: their tokens are refused.
+fn issuers(world: &World, index: &Index, key: &ObjectKey, findings: &mut Findings) {
+    let Some(policy) = index.accesses.tokens.iter().find(|policy| policy.key == *key) else {
+        return;
+    };
+    for (i, rule) in policy.spec.jwt_rules.iter().enumerate() {
+        let known = KeySource::of(rule).and_then(|source| world.keys(&source));
+        let Some((problem, keys)) = known.and_then(|set| Some((set.problem.as_ref()?, &set.keys))) else {
+            continue;
+        };
+        let (severity, effect) = match keys {
+            Some(_) => (Severity::Warning, "the last keys hold for some hours"),
+            None => (Severity::Error, "every token of this issuer is refused"),
+        };
+        findings.add(
+            key,
+            Problem::new(
+                code::KEYS_UNAVAILABLE,
+                severity,
+                format!("spec.jwtRules[{i}].jwksUri"),
+                format!("keys cannot be fetched: {problem}: {effect}"),
+                "correct the URL, let the control plane reach it (--jwks-allow), or write the keys into jwks",
+            ),
+        );
+    }
 }
 
 /// Only one Telemetry without selector counts in a namespace.

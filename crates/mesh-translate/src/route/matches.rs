@@ -2,7 +2,7 @@
 
 use mesh_crd::networking::virtual_service::{HttpMatch, StringMatch as Spec};
 use mesh_model::matching::{HeaderCheck, HeaderMatch, Pattern, QueryMatch, StringMatch};
-use mesh_model::route::{PathMatch, RouteMatch};
+use mesh_model::route::{ClaimMatch, PathMatch, RouteMatch};
 
 /// Why a condition cannot be made.
 pub(super) struct Unusable {
@@ -30,10 +30,18 @@ pub(super) fn translate(condition: Option<&HttpMatch>) -> Result<RouteMatch, Unu
         }
     }
     for (name, spec) in &condition.headers {
+        if let Some(path) = claim_path(name) {
+            out.claims.push(claim(path, spec.as_ref(), name, false)?);
+            continue;
+        }
         out.headers
             .push(header(name, spec.as_ref(), &format!("headers[{name}]"))?);
     }
     for (name, spec) in &condition.without_headers {
+        if let Some(path) = claim_path(name) {
+            out.claims.push(claim(path, spec.as_ref(), name, true)?);
+            continue;
+        }
         let mut inverted = header(name, spec.as_ref(), &format!("withoutHeaders[{name}]"))?;
         inverted.invert = true;
         inverted.missing_is_empty = matches!(inverted.check, HeaderCheck::Value(_));
@@ -63,11 +71,34 @@ fn path(uri: &Spec) -> Result<PathMatch, Unusable> {
     })
 }
 
+/// `@request.auth.claims.a.b` and `@request.auth.claims[a][b]`: the keys of a fact of the token.
+fn claim_path(name: &str) -> Option<Vec<String>> {
+    const CLAIMS: &str = "request.auth.claims";
+    let rest = name.strip_prefix('@')?.strip_prefix(CLAIMS)?;
+    let keys: Vec<&str> = match rest.strip_prefix('.') {
+        Some(dotted) => dotted.split('.').collect(),
+        None => rest.strip_prefix('[')?.strip_suffix(']')?.split("][").collect(),
+    };
+    if keys.iter().any(|key| key.is_empty()) {
+        return None;
+    }
+    let keys = std::iter::once(CLAIMS).chain(keys);
+    Some(keys.map(str::to_owned).collect())
+}
+
+fn claim(path: Vec<String>, spec: Option<&Spec>, name: &str, invert: bool) -> Result<ClaimMatch, Unusable> {
+    let value = spec
+        .map(|spec| string(spec, &format!("headers[{name}]")))
+        .transpose()?
+        .flatten();
+    Ok(ClaimMatch { path, value, invert })
+}
+
 fn header(name: &str, spec: Option<&Spec>, field: &str) -> Result<HeaderMatch, Unusable> {
     if name.starts_with('@') {
         return Err(Unusable {
             field: field.to_owned(),
-            message: "routing by JWT claims is not supported yet; the rule never applies".into(),
+            message: "only @request.auth.claims stands for more than a header; the rule never applies".into(),
         });
     }
     let lower = name.to_ascii_lowercase();

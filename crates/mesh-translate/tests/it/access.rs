@@ -366,3 +366,92 @@ proptest! {
         }
     }
 }
+
+/// Mesh settings with two providers; the names of the rules that ask, and of those that refuse.
+#[track_caller]
+fn custom(objects: &[Value], asks: &[&str], refuses: &[&str]) {
+    let texts: Vec<String> = objects.iter().map(Value::to_string).collect();
+    let mut all: Vec<&str> = vec![BASE];
+    all.extend(texts.iter().map(String::as_str));
+    let mut world = world(&all);
+    let mesh = "extensionProviders:\n\
+        - {name: good, envoyExtAuthzHttp: {service: other.app2.svc.cluster.local, port: 80, includeRequestHeadersInCheck: [X-User, 'x-a-*']}}\n\
+        - {name: grpc, envoyExtAuthzGrpc: {service: app2/other.app2.svc.cluster.local, port: 80, failOpen: true, statusOnError: '503'}}\n\
+        - {name: gone, envoyExtAuthzHttp: {service: none.app.svc.cluster.local, port: 80}}\n\
+        - {name: port, envoyExtAuthzHttp: {service: other.app2.svc.cluster.local, port: 81}}\n";
+    world.set_mesh(mesh_crd::mesh_config::MeshConfig::parse(mesh).unwrap());
+    let (snapshot, _) = mesh_translate::snapshot(&world, &server());
+    let listener = snapshot.listeners.get("127.64.1.2_8080").unwrap();
+    let ConnectionService::Http(http) = &listener.chains[0].service else {
+        panic!("{listener:?}");
+    };
+    let named = |rules: &[mesh_model::authorization::PolicyRule]| -> Vec<String> {
+        rules.iter().map(|rule| rule.name.clone()).collect()
+    };
+    let asked: Vec<String> = http
+        .external
+        .iter()
+        .flat_map(|e| named(e.when.as_deref().unwrap()))
+        .collect();
+    assert_eq!(asked, asks, "{objects:?}");
+    for external in &http.external {
+        assert!(snapshot.clusters.contains_key(&external.cluster), "{external:?}");
+    }
+    let enforced: Vec<String> = http
+        .policies
+        .0
+        .iter()
+        .flat_map(|set| named(set.enforced.as_deref().unwrap_or_default()))
+        .collect();
+    assert_eq!(enforced, refuses, "{objects:?}");
+}
+
+#[test]
+fn custom_policies_ask_one_provider_or_refuse() {
+    let by = |name: &str, provider: &str| {
+        policy(
+            name,
+            "app",
+            json!({"action": "CUSTOM", "provider": {"name": provider}, "rules": [{}]}),
+        )
+    };
+    custom(
+        &[by("c", "good")],
+        &["istio-ext-authz-good-ns[app]-policy[c]-rule[0]"],
+        &[],
+    );
+    custom(
+        &[by("c", "grpc")],
+        &["istio-ext-authz-grpc-ns[app]-policy[c]-rule[0]"],
+        &[],
+    );
+    custom(
+        &[by("a", "good"), by("b", "good")],
+        &[
+            "istio-ext-authz-good-ns[app]-policy[a]-rule[0]",
+            "istio-ext-authz-good-ns[app]-policy[b]-rule[0]",
+        ],
+        &[],
+    );
+    for provider in ["gone", "port", "nobody"] {
+        let rule =
+            format!("istio-ext-authz-{provider}-ns[app]-policy[c]-rule[0]-deny-due-to-bad-CUSTOM-action");
+        custom(&[by("c", provider)], &[], &[&rule]);
+    }
+    custom(
+        &[by("a", "good"), by("b", "grpc")],
+        &[],
+        &[
+            "istio-ext-authz-good-ns[app]-policy[a]-rule[0]-deny-due-to-bad-CUSTOM-action",
+            "istio-ext-authz-grpc-ns[app]-policy[b]-rule[0]-deny-due-to-bad-CUSTOM-action",
+        ],
+    );
+    // A dry run asks nobody and refuses nothing.
+    let mut dry = by("c", "good");
+    dry["metadata"]["annotations"] = json!({"istio.io/dry-run": "true"});
+    custom(&[dry], &[], &[]);
+    // Attached to a Gateway, the policy is not for a sidecar.
+    let target = json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g"}]);
+    let spec = json!({"action": "DENY", "rules": [{}], "targetRefs": target});
+    custom(&[policy("p", "app", spec)], &[], &[]);
+}

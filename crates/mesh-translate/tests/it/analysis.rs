@@ -273,13 +273,20 @@ fn policies_that_are_not_enforced_as_written_say_so() {
             "AuthorizationPolicy",
             "{action: CUSTOM, provider: {name: x}, rules: [{}]}",
         )],
-        &["AuthorizationPolicy p: SL0001 spec.action"],
+        &["AuthorizationPolicy p: IST0101 spec.provider.name"],
+    );
+    check(
+        &[&policy(
+            "AuthorizationPolicy",
+            "{targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g}, {kind: Service, group: '', name: web}]}",
+        )],
+        &["AuthorizationPolicy p: SL0003 spec.targetRefs[1]"],
     );
     check(
         &[&policy(
             "RequestAuthentication",
             "{jwtRules: [{issuer: a, jwksUri: 'https://a.test/keys'}]}",
         )],
-        &["RequestAuthentication p: SL0001 spec.jwtRules[0].jwksUri"],
+        &[],
     );
 }

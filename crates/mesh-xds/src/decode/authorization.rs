@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use mesh_model::authorization::{Check, PolicyAction, PolicyRule, RuleSet};
 use mesh_model::matching::StringMatch;
+use mesh_model::route::ClaimMatch;
 use mesh_model::token::{TokenRule, TokenRules};
 
 use super::Path;
 use super::route::header_match;
 use super::value::{inline_text, string_match};
 use crate::Invalid;
-use crate::pb::{CLAIMS_FILTER, core, jwt, matcher, rbac};
+use crate::pb::{CLAIMS, CLAIMS_FILTER, PAYLOAD, core, jwt, matcher, name, rbac};
 
 pub(super) fn rule_set(
     rules: Option<&rbac::Rbac>,
@@ -138,13 +139,21 @@ fn cidr(from: &core::CidrRange, path: &Path<'_>) -> Result<ipnet::IpNet, Invalid
 }
 
 fn claim(from: &matcher::MetadataMatcher, path: &Path<'_>) -> Result<Check, Invalid> {
+    let claim = claim_match(from, path)?;
+    let check = Check::Claim {
+        path: claim.path,
+        value: claim.value,
+    };
+    Ok(if claim.invert {
+        Check::Not(Box::new(check))
+    } else {
+        check
+    })
+}
+
+pub(super) fn claim_match(from: &matcher::MetadataMatcher, path: &Path<'_>) -> Result<ClaimMatch, Invalid> {
     use matcher::value_matcher::MatchPattern as P;
-    if from.filter != CLAIMS_FILTER {
-        return Err(path
-            .field("filter")
-            .invalid(format!("must be {CLAIMS_FILTER:?}: nothing else is known")));
-    }
-    let keys = from
+    let mut keys: Vec<String> = from
         .path
         .iter()
         .filter_map(|segment| {
@@ -152,6 +161,16 @@ fn claim(from: &matcher::MetadataMatcher, path: &Path<'_>) -> Result<Check, Inva
             key.map(|matcher::metadata_matcher::path_segment::Segment::Key(key)| key.clone())
         })
         .collect();
+    match (from.filter.as_str(), keys.first_mut()) {
+        (CLAIMS_FILTER, _) => {}
+        (name::JWT, Some(first)) if first == PAYLOAD => CLAIMS.clone_into(first),
+        _ => {
+            return Err(path.field("filter").invalid(format!(
+                "must be {CLAIMS_FILTER:?}, or {:?} with {PAYLOAD:?}: nothing else is known",
+                name::JWT
+            )));
+        }
+    }
     let at = path.field("value");
     let text = |value: &matcher::ValueMatcher| -> Result<StringMatch, Invalid> {
         match &value.match_pattern {
@@ -172,11 +191,10 @@ fn claim(from: &matcher::MetadataMatcher, path: &Path<'_>) -> Result<Check, Inva
         },
         _ => return Err(at.invalid("only texts are compared")),
     };
-    let check = Check::Claim { path: keys, value };
-    Ok(if from.invert {
-        Check::Not(Box::new(check))
-    } else {
-        check
+    Ok(ClaimMatch {
+        path: keys,
+        value,
+        invert: from.invert,
     })
 }
 

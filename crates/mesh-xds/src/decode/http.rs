@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_model::authorization::{Policies, RuleSet};
+use mesh_model::authorization::{External, Policies, PolicyRule, RuleSet};
 use mesh_model::listener::{Codec, ForwardClientCert, HttpConnection, RouteSource, Tracing};
 use mesh_model::token::TokenRules;
 
 use super::value::{flag, limit, number};
-use super::{Path, authorization, is_type, log, route, unpack};
+use super::{Path, authorization, external, is_type, log, route, unpack};
 use crate::Invalid;
 use crate::pb::hcm::http_connection_manager as inner;
-use crate::pb::{core, hcm, http_rbac, jwt, router, trace};
+use crate::pb::{core, ext_authz, hcm, http_rbac, jwt, router, trace};
 
 const STREAM_IDLE: Duration = Duration::from_secs(300);
 const CONNECTION_IDLE: Duration = Duration::from_secs(3600);
@@ -30,7 +30,7 @@ pub(super) fn connection_manager(
     };
     let use_remote_address = flag(from.use_remote_address.as_ref(), false);
     let common = from.common_http_protocol_options.unwrap_or_default();
-    let (tokens, policies) = access(from, path)?;
+    let access = access(from, path)?;
     Ok(HttpConnection {
         stat_prefix: from.stat_prefix.clone(),
         routes: routes(from, path)?,
@@ -72,17 +72,28 @@ pub(super) fn connection_manager(
             .map(|t| tracing(t, &path.field("tracing")))
             .transpose()?,
         scheme_from_transport: use_remote_address,
-        tokens,
-        policies: Policies(policies),
+        external: access.external,
+        tokens: access.tokens,
+        policies: Policies(access.policies),
     })
 }
 
-/// What the filters before the router ask: tokens, then policies in order.
-fn access(
-    from: &hcm::HttpConnectionManager,
-    path: &Path<'_>,
-) -> Result<(Option<Box<TokenRules>>, Vec<RuleSet>), Invalid> {
-    let (mut tokens, mut policies) = (None, Vec::new());
+#[derive(Default)]
+struct Access {
+    external: Vec<External>,
+    tokens: Option<Box<TokenRules>>,
+    policies: Vec<RuleSet>,
+}
+
+/// What the filters before the router ask: services, then tokens, then policies, each in order.
+fn access(from: &hcm::HttpConnectionManager, path: &Path<'_>) -> Result<Access, Invalid> {
+    let Access {
+        mut external,
+        mut tokens,
+        mut policies,
+    } = Access::default();
+    // Rules that say what the next services are asked about.
+    let mut asking: Option<Vec<PolicyRule>> = None;
     for (i, filter) in from.http_filters.iter().enumerate().filter(|(_, f)| !f.disabled) {
         let Some(hcm::http_filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
             continue;
@@ -96,14 +107,30 @@ fn access(
             tokens = Some(Box::new(authorization::tokens(&unpack(any, &path)?, &path)?));
         } else if is_type::<http_rbac::Rbac>(any) {
             let set: http_rbac::Rbac = unpack(any, &path)?;
-            policies.push(authorization::rule_set(
-                set.rules.as_ref(),
-                set.shadow_rules.as_ref(),
+            let rules = authorization::rule_set(set.rules.as_ref(), set.shadow_rules.as_ref(), &path)?;
+            if external::asks(&rules, &set.shadow_rules_stat_prefix) {
+                let asking = asking.get_or_insert_default();
+                asking.extend(rules.shadow.into_iter().flatten());
+            } else {
+                policies.push(rules);
+            }
+        } else if is_type::<ext_authz::ExtAuthz>(any) {
+            if tokens.is_some() || !policies.is_empty() {
+                // Its answer must not come after what it may change.
+                return Err(path.invalid("must stand before filters for tokens and policies"));
+            }
+            external.push(external::external(
+                &unpack(any, &path)?,
+                asking.as_deref(),
                 &path,
             )?);
         }
     }
-    Ok((tokens, policies))
+    Ok(Access {
+        external,
+        tokens,
+        policies,
+    })
 }
 
 fn ends_with_router(from: &hcm::HttpConnectionManager, path: &Path<'_>) -> Result<(), Invalid> {

@@ -5,7 +5,7 @@ use mesh_model::matching::StringMatch;
 use mesh_model::token::{TokenRule, TokenRules};
 
 use super::route::{header_match, string_match};
-use crate::pb::{self, CLAIMS_FILTER, core, jwt, matcher, rbac};
+use crate::pb::{self, CLAIMS, CLAIMS_FILTER, PAYLOAD, core, jwt, matcher, name, rbac};
 
 /// HTTP filters, in the order in which the sets are asked.
 pub(super) fn http_filters(policies: &Policies) -> impl Iterator<Item = pb::http_rbac::Rbac> + '_ {
@@ -26,6 +26,15 @@ pub(super) fn network_filters(policies: &Policies) -> impl Iterator<Item = pb::t
         stat_prefix: "tcp.".to_owned(),
         ..pb::tcp_rbac::Rbac::default()
     })
+}
+
+/// The HTTP filter whose rules say what an authorization service is asked about.
+pub(super) fn asking(set: &RuleSet) -> pb::http_rbac::Rbac {
+    pb::http_rbac::Rbac {
+        shadow_rules: rules(set, set.shadow.as_deref()),
+        shadow_rules_stat_prefix: pb::external::SHADOW_PREFIX.to_owned(),
+        ..pb::http_rbac::Rbac::default()
+    }
 }
 
 fn shadow_prefix(set: &RuleSet) -> String {
@@ -137,7 +146,7 @@ fn cidr(range: &ipnet::IpNet) -> core::CidrRange {
 }
 
 /// A text, or one of a list of texts: Envoy asks both.
-fn claim(path: &[String], value: Option<&StringMatch>) -> matcher::MetadataMatcher {
+pub(super) fn claim(path: &[String], value: Option<&StringMatch>) -> matcher::MetadataMatcher {
     use matcher::value_matcher::MatchPattern as P;
     let one = |pattern| matcher::ValueMatcher {
         match_pattern: Some(pattern),
@@ -154,12 +163,20 @@ fn claim(path: &[String], value: Option<&StringMatch>) -> matcher::MetadataMatch
             })
         }
     };
+    // Claims are where Envoy's filter for tokens puts them.
+    let (filter, first, rest) = match path.split_first() {
+        Some((first, rest)) if first == CLAIMS => (name::JWT, Some(PAYLOAD), rest),
+        _ => (CLAIMS_FILTER, None, path),
+    };
     matcher::MetadataMatcher {
-        filter: CLAIMS_FILTER.to_owned(),
-        path: path
-            .iter()
+        filter: filter.to_owned(),
+        path: first
+            .into_iter()
+            .chain(rest.iter().map(String::as_str))
             .map(|key| matcher::metadata_matcher::PathSegment {
-                segment: Some(matcher::metadata_matcher::path_segment::Segment::Key(key.clone())),
+                segment: Some(matcher::metadata_matcher::path_segment::Segment::Key(
+                    key.to_owned(),
+                )),
             })
             .collect(),
         value: Some(one(pattern)),
@@ -215,7 +232,7 @@ fn provider(rule: &TokenRule) -> jwt::JwtProvider {
         from_params: rule.parameters.clone(),
         from_cookies: rule.cookies.clone(),
         forward_payload_header: rule.payload_header.clone().unwrap_or_default(),
-        payload_in_metadata: "payload".to_owned(),
+        payload_in_metadata: PAYLOAD.to_owned(),
         normalize_payload_in_metadata: Some(jwt::jwt_provider::NormalizePayload {
             space_delimited_claims: rule.space_delimited.clone(),
         }),

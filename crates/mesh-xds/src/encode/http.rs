@@ -2,7 +2,7 @@
 
 use mesh_model::listener::{Codec, ForwardClientCert, HttpConnection, RouteSource, Tracing};
 
-use super::{authorization, log, route};
+use super::{authorization, external, log, route};
 use crate::Any;
 use crate::pb::hcm::http_connection_manager as inner;
 use crate::pb::{self, core, hcm, name, number, trace};
@@ -81,7 +81,10 @@ fn filters(from: &HttpConnection) -> Vec<hcm::HttpFilter> {
         config_type: Some(hcm::http_filter::ConfigType::TypedConfig(config)),
         ..hcm::HttpFilter::default()
     };
-    let mut all = Vec::new();
+    let mut all: Vec<_> = external::filters(&from.external)
+        .into_iter()
+        .map(|(name, config)| filter(name, config))
+        .collect();
     if let Some(tokens) = &from.tokens {
         all.push(filter(name::JWT, pb::pack(&authorization::tokens(tokens))));
     }

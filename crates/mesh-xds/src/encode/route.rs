@@ -103,6 +103,14 @@ fn route_match(from: &RouteMatch) -> envoy::RouteMatch {
         case_sensitive: from.path_ignore_case.then(|| pb::yes(false)),
         headers: from.headers.iter().map(header_match).collect(),
         query_parameters: from.query.iter().map(query_match).collect(),
+        dynamic_metadata: from
+            .claims
+            .iter()
+            .map(|claim| matcher::MetadataMatcher {
+                invert: claim.invert,
+                ..super::authorization::claim(&claim.path, claim.value.as_ref())
+            })
+            .collect(),
         ..envoy::RouteMatch::default()
     }
 }

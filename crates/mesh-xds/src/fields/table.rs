@@ -18,7 +18,7 @@ macro_rules! message {
 mod access;
 mod destinations;
 
-use access::{HTTP_RBAC, JWT, TCP_RBAC};
+use access::{EXT_AUTHZ, HTTP_RBAC, JWT, METADATA_MATCH, TCP_RBAC};
 pub use destinations::{BOOTSTRAP, CLUSTER, ENDPOINTS};
 
 const STATS: &str = "statistics have Istio's names here";
@@ -319,7 +319,7 @@ message!(UPGRADE = "envoy.extensions.filters.network.http_connection_manager.v3.
 static HTTP_FILTERS: Filters = Filters {
     config: 4,
     disabled: 7,
-    types: &[&ROUTER, &HTTP_FAULT, &CORS_FILTER, &HTTP_RBAC, &JWT],
+    types: &[&ROUTER, &HTTP_FAULT, &CORS_FILTER, &HTTP_RBAC, &JWT, &EXT_AUTHZ],
     native: &[
         (
             "istio.metadata_exchange",
@@ -371,7 +371,8 @@ message!(ROUTE = "envoy.config.route.v3.Route" {
 });
 message!(ROUTE_MATCH = "envoy.config.route.v3.RouteMatch" {
     1 prefix Honoured; 2 path Honoured; 4 case_sensitive Honoured; 6 headers List(&HEADER_MATCH);
-    7 query_parameters List(&QUERY_MATCH); 10 safe_regex Is(&REGEX); 14 path_separated_prefix Honoured;
+    7 query_parameters List(&QUERY_MATCH); 10 safe_regex Is(&REGEX); 13 dynamic_metadata List(&METADATA_MATCH);
+    14 path_separated_prefix Honoured;
     9 runtime_fraction Refused("use weighted_clusters"); 12 connect_matcher Refused("CONNECT is not routed");
 });
 message!(HEADER_MATCH = "envoy.config.route.v3.HeaderMatcher" {

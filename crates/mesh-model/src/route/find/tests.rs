@@ -15,6 +15,7 @@ fn route(path: PathMatch) -> Route {
             path_ignore_case: false,
             headers: Vec::new(),
             query: Vec::new(),
+            claims: Vec::new(),
         },
         action: Action::Respond(DirectResponse::default()),
         request_headers: HeaderEdits::default(),

@@ -4,8 +4,8 @@ use mesh_model::matching::{HeaderCheck, HeaderMatch, QueryMatch, StringMatch};
 use mesh_model::route::{PathMatch, RouteMatch};
 
 use crate::Invalid;
-use crate::decode::Path;
 use crate::decode::value::{flag, pattern, string_match};
+use crate::decode::{Path, authorization};
 use crate::pb::route as envoy;
 
 pub(super) fn route_match(from: &envoy::RouteMatch, path: &Path<'_>) -> Result<RouteMatch, Invalid> {
@@ -27,11 +27,19 @@ pub(super) fn route_match(from: &envoy::RouteMatch, path: &Path<'_>) -> Result<R
     for (i, one) in from.query_parameters.iter().enumerate() {
         query.push(query_match(one, &path.item("query_parameters", i))?);
     }
+    let mut claims = Vec::with_capacity(from.dynamic_metadata.len());
+    for (i, one) in from.dynamic_metadata.iter().enumerate() {
+        claims.push(authorization::claim_match(
+            one,
+            &path.item("dynamic_metadata", i),
+        )?);
+    }
     Ok(RouteMatch {
         path: condition,
         path_ignore_case: !flag(from.case_sensitive.as_ref(), true),
         headers,
         query,
+        claims,
     })
 }
 

@@ -1,12 +1,12 @@
 //! Policies (RBAC) and tokens (JWT).
 
 use super::{
-    CIDR, DATA_SOURCE, Field, HEADER_MATCH, Honoured, Ignored, Is, List, Map, Message, OffOnly, ROUTE_MATCH,
-    Refused, STATS, STRING_MATCH,
+    CIDR, DATA_SOURCE, ENVOY_GRPC, Field, HEADER_MATCH, HEADER_VALUE, Honoured, Ignored, Is, List, Map,
+    Message, OffOnly, ROUTE_MATCH, Refused, STATS, STRING_MATCH,
 };
 
 message!(pub(super) HTTP_RBAC = "envoy.extensions.filters.http.rbac.v3.RBAC" {
-    1 rules Is(&RULES); 2 shadow_rules Is(&RULES); 3 shadow_rules_stat_prefix Ignored(STATS);
+    1 rules Is(&RULES); 2 shadow_rules Is(&RULES); 3 shadow_rules_stat_prefix Honoured;
     6 rules_stat_prefix Ignored(STATS); 7 track_per_rule_stats Ignored("every rule is counted");
 });
 message!(pub(super) TCP_RBAC = "envoy.extensions.filters.network.rbac.v3.RBAC" {
@@ -33,7 +33,7 @@ message!(PRINCIPAL = "envoy.config.rbac.v3.Principal" {
 message!(PRINCIPALS = "envoy.config.rbac.v3.Principal.Set" { 1 ids List(&PRINCIPAL); });
 message!(AUTHENTICATED = "envoy.config.rbac.v3.Principal.Authenticated" { 2 principal_name Is(&STRING_MATCH); });
 message!(PATH_MATCH = "envoy.type.matcher.v3.PathMatcher" { 1 path Is(&STRING_MATCH); });
-message!(METADATA_MATCH = "envoy.type.matcher.v3.MetadataMatcher" {
+message!(pub(super) METADATA_MATCH = "envoy.type.matcher.v3.MetadataMatcher" {
     1 filter Honoured; 2 path List(&PATH_SEGMENT); 3 value Is(&VALUE_MATCH); 4 invert Honoured;
 });
 message!(PATH_SEGMENT = "envoy.type.matcher.v3.MetadataMatcher.PathSegment" { 1 key Honoured; });
@@ -64,3 +64,32 @@ message!(REQUIREMENT = "envoy.extensions.filters.http.jwt_authn.v3.JwtRequiremen
     6 allow_missing Ignored("a token may be missing: policies require it");
 });
 message!(REQUIREMENTS = "envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList" { 1 requirements List(&REQUIREMENT); });
+
+message!(pub(super) EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz" {
+    1 grpc_service Is(&CHECK_GRPC); 2 failure_mode_allow Honoured; 3 http_service Is(&CHECK_HTTP);
+    5 with_request_body Is(&CHECK_BODY); 6 clear_route_cache Honoured; 7 status_on_error Is(&HTTP_STATUS);
+    10 include_peer_certificate OffOnly("the principal is told, not the certificate");
+    12 transport_api_version Ignored("always V3"); 13 stat_prefix Honoured; 14 filter_enabled_metadata Is(&METADATA_MATCH);
+    17 allowed_headers Is(&STRING_LIST); 18 include_tls_session OffOnly("the SNI is not told");
+    19 failure_mode_allow_header_add OffOnly("the access log says it"); 20 charge_cluster_response_stats Ignored(STATS);
+    24 validate_mutations Ignored("what would change the framing is never taken"); 29 emit_filter_state_stats Ignored(STATS);
+});
+message!(CHECK_GRPC = "envoy.config.core.v3.GrpcService" { 1 envoy_grpc Is(&ENVOY_GRPC); 3 timeout Honoured; });
+message!(CHECK_HTTP = "envoy.extensions.filters.http.ext_authz.v3.HttpService" {
+    1 server_uri Is(&CHECK_URI); 2 path_prefix Honoured; 7 authorization_request Is(&CHECK_ASK); 8 authorization_response Is(&CHECK_ANSWER);
+});
+message!(CHECK_URI = "envoy.config.core.v3.HttpUri" {
+    1 uri Ignored("the cluster decides"); 2 cluster Honoured; 3 timeout Honoured;
+});
+message!(CHECK_ASK = "envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest" {
+    1 allowed_headers Is(&STRING_LIST); 2 headers_to_add List(&HEADER_VALUE);
+});
+message!(CHECK_ANSWER = "envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse" {
+    1 allowed_upstream_headers Is(&STRING_LIST); 2 allowed_client_headers Is(&STRING_LIST);
+    4 allowed_client_headers_on_success Is(&STRING_LIST);
+});
+message!(CHECK_BODY = "envoy.extensions.filters.http.ext_authz.v3.BufferSettings" {
+    1 max_request_bytes Honoured; 2 allow_partial_message Honoured; 3 pack_as_bytes Honoured;
+});
+message!(HTTP_STATUS = "envoy.type.v3.HttpStatus" { 1 code Honoured; });
+message!(STRING_LIST = "envoy.type.matcher.v3.ListStringMatcher" { 1 patterns List(&STRING_MATCH); });
