@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::SystemTime;
 
+use mesh_model::expression::Expression;
 use mesh_model::flags::ResponseFlags;
 use mesh_model::listener::{AccessLog, AccessLogFormat};
 use mesh_model::route::RouteOrigin;
@@ -21,6 +22,7 @@ use crate::codec::write::number;
 use crate::walk::admit::policy_of;
 
 mod fact;
+mod filter;
 mod format;
 
 use fact::{Fact, Header, Source};
@@ -46,6 +48,7 @@ pub(crate) struct LogFile {
 pub(crate) struct Sink {
     file: Arc<LogFile>,
     format: Arc<Format>,
+    filter: Option<Arc<Expression>>,
 }
 
 impl LogSinks {
@@ -63,7 +66,8 @@ impl LogSinks {
             AccessLogFormat::Text(text) => Format::text(text),
             AccessLogFormat::Json(fields) => Format::json(fields),
         });
-        Sink { file, format }
+        let filter = log.filter.clone().map(Arc::new);
+        Sink { file, format, filter }
     }
 
     /// Lines dropped because a writer did not keep up.
@@ -134,6 +138,9 @@ pub(crate) struct LogBuffers(RefCell<Vec<(Arc<LogFile>, Vec<u8>)>>);
 impl LogBuffers {
     /// Adds one line.
     pub(crate) fn log(&self, sink: &Sink, line: &Line<'_>) {
+        if sink.filter.as_ref().is_some_and(|filter| !filter.holds(line)) {
+            return;
+        }
         let mut buffers = self.0.borrow_mut();
         let at = match buffers.iter().position(|(file, _)| Arc::ptr_eq(file, &sink.file)) {
             Some(at) => at,

@@ -234,6 +234,9 @@ impl Call {
             max_path_tag: tracing.map_or(MAX_PATH_TAG, |tracing| {
                 usize::try_from(tracing.max_path_tag).unwrap_or(MAX_PATH_TAG)
             }),
+            tags: tracing
+                .filter(|tracing| !tracing.custom_tags.is_empty())
+                .map(|tracing| crate::trace::custom_tags(&tracing.custom_tags, &self.heads.request.fields)),
         }
     }
 

@@ -9,6 +9,11 @@ use mesh_telemetry::{labels as names, metrics, series};
 use crate::record;
 use crate::stats::{BUCKET_BOUNDS, FixedHistogram, SeriesTotals};
 
+mod view;
+
+use view::Shown;
+pub use view::View;
+
 /// Facts of the proxy itself.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
@@ -34,89 +39,63 @@ pub struct Own {
 
 /// Everything as one text.
 #[must_use]
-pub fn prometheus(series: &[(SeriesKey, SeriesTotals)], own: &Own) -> String {
+pub fn prometheus(series: &[(SeriesKey, SeriesTotals)], view: &View, own: &Own) -> String {
     let mut out = String::with_capacity(series.len() * 4096 + 1024);
-    let labelled: Vec<(String, bool, &SeriesTotals)> = series
-        .iter()
-        .map(|(key, totals)| {
-            let tcp = key.protocol == RequestProtocol::Tcp;
-            (
-                labels(|found| series::each_standard_label(key, found)),
-                tcp,
-                totals,
-            )
-        })
-        .collect();
-    let http = || {
-        labelled
-            .iter()
-            .filter(|(_, tcp, _)| !tcp)
-            .map(|(l, _, t)| (l.as_str(), *t))
-    };
-    let tcp = || {
-        labelled
-            .iter()
-            .filter(|(_, tcp, _)| *tcp)
-            .map(|(l, _, t)| (l.as_str(), *t))
-    };
-    counters(
-        &mut out,
-        metrics::REQUESTS_TOTAL,
-        http().map(|(l, t)| (l, count(t.requests))),
-    );
-    histograms(
-        &mut out,
-        metrics::REQUEST_DURATION_MILLISECONDS,
-        http().map(|(l, t)| (l, &t.duration)),
-    );
-    histograms(
-        &mut out,
-        metrics::REQUEST_BYTES,
-        http().map(|(l, t)| (l, &t.request_bytes)),
-    );
-    histograms(
-        &mut out,
-        metrics::RESPONSE_BYTES,
-        http().map(|(l, t)| (l, &t.response_bytes)),
-    );
-    let grpc = || {
-        series
-            .iter()
-            .zip(&labelled)
-            .filter(|((key, _), _)| key.protocol == RequestProtocol::Grpc)
-            .map(|(_, (l, _, t))| (l.as_str(), *t))
-    };
-    counters(
-        &mut out,
+    let shown = Shown::new(series, view);
+    let http = |protocol| protocol != RequestProtocol::Tcp;
+    let tcp = |protocol| protocol == RequestProtocol::Tcp;
+    let grpc = |protocol| protocol == RequestProtocol::Grpc;
+    let mut counter =
+        |word: &str, name: &str, of: fn(RequestProtocol) -> bool, value: fn(&SeriesTotals) -> f64| {
+            let all = shown.metric(word, of);
+            counters(&mut out, name, all.iter().map(|(l, t)| (l.as_ref(), value(t))));
+        };
+    counter("REQUEST_COUNT", metrics::REQUESTS_TOTAL, http, |t| {
+        count(t.requests)
+    });
+    counter(
+        "GRPC_REQUEST_MESSAGES",
         metrics::REQUEST_MESSAGES_TOTAL,
-        grpc().map(|(l, t)| (l, count(t.request_messages))),
+        grpc,
+        |t| count(t.request_messages),
     );
-    counters(
-        &mut out,
+    counter(
+        "GRPC_RESPONSE_MESSAGES",
         metrics::RESPONSE_MESSAGES_TOTAL,
-        grpc().map(|(l, t)| (l, count(t.response_messages))),
+        grpc,
+        |t| count(t.response_messages),
     );
     // Towards the client is "sent", as in Istio.
-    counters(
-        &mut out,
-        metrics::TCP_SENT_BYTES_TOTAL,
-        tcp().map(|(l, t)| (l, t.response_bytes.sum)),
-    );
-    counters(
-        &mut out,
+    counter("TCP_SENT_BYTES", metrics::TCP_SENT_BYTES_TOTAL, tcp, |t| {
+        t.response_bytes.sum
+    });
+    counter(
+        "TCP_RECEIVED_BYTES",
         metrics::TCP_RECEIVED_BYTES_TOTAL,
-        tcp().map(|(l, t)| (l, t.request_bytes.sum)),
+        tcp,
+        |t| t.request_bytes.sum,
     );
-    counters(
-        &mut out,
+    counter(
+        "TCP_OPENED_CONNECTIONS",
         metrics::TCP_CONNECTIONS_OPENED_TOTAL,
-        tcp().map(|(l, t)| (l, count(t.opened))),
+        tcp,
+        |t| count(t.opened),
     );
-    counters(
-        &mut out,
+    counter(
+        "TCP_CLOSED_CONNECTIONS",
         metrics::TCP_CONNECTIONS_CLOSED_TOTAL,
-        tcp().map(|(l, t)| (l, count(t.requests))),
+        tcp,
+        |t| count(t.requests),
     );
+    let mut histogram = |word: &str, name: &str, value: fn(&SeriesTotals) -> &FixedHistogram| {
+        let all = shown.metric(word, http);
+        histograms(&mut out, name, all.iter().map(|(l, t)| (l.as_ref(), value(t))));
+    };
+    histogram("REQUEST_DURATION", metrics::REQUEST_DURATION_MILLISECONDS, |t| {
+        &t.duration
+    });
+    histogram("REQUEST_SIZE", metrics::REQUEST_BYTES, |t| &t.request_bytes);
+    histogram("RESPONSE_SIZE", metrics::RESPONSE_BYTES, |t| &t.response_bytes);
     per_route(&mut out, series);
     retries(&mut out, series);
     proxy(&mut out, own);
@@ -255,23 +234,26 @@ fn proxy(out: &mut String, own: &Own) {
 
 fn labels(each: impl FnOnce(&mut dyn FnMut(&'static str, &str))) -> String {
     let mut out = String::new();
-    each(&mut |name, value| {
-        if !out.is_empty() {
-            out.push(',');
-        }
-        out.push_str(name);
-        out.push_str("=\"");
-        for c in value.chars() {
-            match c {
-                '\\' => out.push_str("\\\\"),
-                '"' => out.push_str("\\\""),
-                '\n' => out.push_str("\\n"),
-                c => out.push(c),
-            }
-        }
-        out.push('"');
-    });
+    each(&mut |name, value| label(&mut out, name, value));
     out
+}
+
+/// Appends one label.
+fn label(out: &mut String, name: &str, value: &str) {
+    if !out.is_empty() {
+        out.push(',');
+    }
+    out.push_str(name);
+    out.push_str("=\"");
+    for c in value.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
 }
 
 fn line(out: &mut String, name: &str, suffix: &str, labels: &str, value: f64) {
@@ -360,6 +342,7 @@ mod tests {
         totals.duration.record(7.0);
         let text = prometheus(
             &[(key, totals)],
+            &View::default(),
             &Own {
                 revision: Some("r1".into()),
                 ..Own::default()

@@ -1,6 +1,6 @@
 //! Consistent-hash inputs of a request.
 
-use mesh_model::balance;
+use mesh_model::balance::consistent::xx_hash;
 use mesh_model::matching::query_value;
 use mesh_model::request::RequestView as _;
 use mesh_model::route::HashSource;
@@ -8,6 +8,10 @@ use mesh_model::route::HashSource;
 use crate::codec::fields::Id;
 use crate::codec::head::Request;
 use crate::http::Downstream;
+
+fn hash(bytes: &[u8]) -> u64 {
+    xx_hash(bytes, 0)
+}
 
 /// The hash of a request, and the cookie that keeps it.
 #[derive(Debug, Default)]
@@ -27,18 +31,18 @@ pub(crate) fn of(request: &Request, downstream: &Downstream, sources: &[HashSour
             HashSource::Header(name) => request
                 .fields
                 .get_named(name.to_ascii_lowercase().as_bytes())
-                .map(balance::hash),
-            HashSource::SourceIp => Some(balance::hash(downstream.remote.ip().to_string().as_bytes())),
-            HashSource::Query(name) => query_value(request.query(), name.as_bytes()).map(balance::hash),
+                .map(hash),
+            HashSource::SourceIp => Some(hash(downstream.remote.ip().to_string().as_bytes())),
+            HashSource::Query(name) => query_value(request.query(), name.as_bytes()).map(hash),
             HashSource::Cookie {
                 name,
                 path,
                 ttl,
                 attributes,
-            } => cookie(request, name).map(balance::hash).or_else(|| {
+            } => cookie(request, name).map(hash).or_else(|| {
                 let ttl = (*ttl)?;
                 // Of the connection's addresses: requests on one connection stay together from the first.
-                let value = balance::hash(format!("{}{}", downstream.remote, downstream.local).as_bytes());
+                let value = hash(format!("{}{}", downstream.remote, downstream.local).as_bytes());
                 let mut header = format!("{name}=\"{value:016x}\"");
                 if !ttl.is_zero() {
                     header += &format!("; Max-Age={}", ttl.as_secs());
@@ -55,7 +59,7 @@ pub(crate) fn of(request: &Request, downstream: &Downstream, sources: &[HashSour
                 }
                 header += "; HttpOnly";
                 hashed.set_cookie = Some(header.into_bytes());
-                Some(balance::hash(format!("{value:016x}").as_bytes()))
+                Some(hash(format!("{value:016x}").as_bytes()))
             }),
         };
         if let Some(one) = one {

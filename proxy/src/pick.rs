@@ -86,7 +86,13 @@ fn pick_once<'s>(
         candidates.retain(|entry| usable(entry));
     }
     if let Some(hash) = hash {
-        return rendezvous(&candidates, hash);
+        let tabled = set.tables.get(level).and_then(|table| table.pick(hash));
+        let tabled = tabled.and_then(|at| set.all.get(usize::try_from(at).ok()?));
+        return match tabled.filter(|entry| usable(entry)) {
+            Some(entry) => Some(entry),
+            // One that is out of use for now gives its keys to all others, and gets them back.
+            None => rendezvous(&candidates, hash),
+        };
     }
     let weights = candidates.iter().map(|e| e.endpoint.weight.max(1));
     let position = match cluster.config.balancer {

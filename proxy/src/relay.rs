@@ -426,6 +426,7 @@ impl TcpCall<'_> {
             request_bytes: moved.up,
             response_bytes: moved.down,
             max_path_tag: 0,
+            tags: None,
         }
     }
 }

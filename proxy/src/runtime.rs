@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mesh_model::listener::Direction;
+use mesh_model::listener::{ConnectionService, Direction};
 use mesh_model::snapshot::Snapshot;
 use mesh_model::workload::Workload;
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::access_log::LogSinks;
 use crate::compile::{Compiled, EndpointEntry, ListenerEntry, compile};
+use crate::exposition::View;
 use crate::record::Records;
 use crate::secure::TlsContexts;
 use crate::stats::Registry;
@@ -276,6 +277,27 @@ impl Runtime {
     pub fn revision(&self) -> Option<String> {
         let compiled = self.0.compiled.lock();
         compiled.as_ref().map(|c| c.snapshot.revision.clone())
+    }
+
+    /// How metrics are shown, as the first listener of each side that says it has it.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let compiled = self.0.compiled.lock();
+        let mut view = View::default();
+        for listener in compiled.iter().flat_map(|c| c.snapshot.listeners.values()) {
+            let side = match listener.direction {
+                Direction::Inbound => &mut view.server,
+                Direction::Outbound | Direction::Unspecified => &mut view.client,
+            };
+            let rules = listener.chains.iter().find_map(|chain| match &chain.service {
+                ConnectionService::Http(http) if !http.metrics.is_empty() => Some(&http.metrics),
+                _ => None,
+            });
+            if side.is_empty() {
+                side.extend(rules.into_iter().flatten().cloned());
+            }
+        }
+        view
     }
 
     /// Bound listeners.

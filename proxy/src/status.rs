@@ -143,7 +143,7 @@ impl Facts {
             }),
             log_lines_dropped: self.runtime.dropped_log_lines(),
         };
-        exposition::prometheus(&self.runtime.registry().cumulative(), &own)
+        exposition::prometheus(&self.runtime.registry().cumulative(), &self.runtime.view(), &own)
     }
 
     /// All metrics, with the application's own before them.

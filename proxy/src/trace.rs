@@ -3,10 +3,11 @@
 //! W3C is believed before B3, because an application that makes spans of its own says so there. The next hop is told
 //! in both, so that an application that copies either of them keeps the trace together.
 
-use mesh_model::listener::Tracing;
+use mesh_model::listener::{CustomTag, TagSource, Tracing};
 use mesh_model::record::{SpanId, TraceId};
 
 use crate::codec::fields::{Fields, Id};
+use crate::record::redact;
 
 mod headers;
 
@@ -94,6 +95,29 @@ fn multi(fields: &mut Fields, context: &TraceContext, told: B3) {
     if !debug {
         fields.overwrite(Id::B3Sampled, if context.sampled { b"1" } else { b"0" });
     }
+}
+
+/// Longest value of a user's own tag, bytes.
+const TAG: usize = 256;
+
+/// The user's own tags of a request. Headers that may hold credentials are never told.
+pub(crate) fn custom_tags(tags: &[CustomTag], fields: &Fields) -> Box<[(String, String)]> {
+    let policy = redact::Policy::default();
+    let told = tags.iter().filter_map(|tag| {
+        let value = match &tag.value {
+            TagSource::Literal(text) => text.clone(),
+            TagSource::Environment { name, default } => {
+                std::env::var(name).unwrap_or_else(|_| default.clone())
+            }
+            TagSource::Header { name, .. } if policy.is_secret(name) => redact::REDACTED.to_owned(),
+            TagSource::Header { name, default } => match fields.get_named(name.as_bytes()) {
+                Some(value) => redact::printable(value, TAG),
+                None => default.clone(),
+            },
+        };
+        (!value.is_empty()).then(|| (tag.name.clone(), value))
+    });
+    told.collect()
 }
 
 /// Where a request id (a UUID) says why its request is traced, as Envoy writes it.

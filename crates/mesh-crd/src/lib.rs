@@ -14,6 +14,7 @@ pub mod core;
 pub mod networking;
 pub mod object;
 pub mod security;
+pub mod telemetry;
 
 pub mod mesh_config;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::networking::destination_rule::LocalityLbSetting;
 use crate::networking::go_duration;
 use crate::networking::sidecar::OutboundTrafficPolicy;
 use crate::problem::Problem;
@@ -50,6 +51,8 @@ pub struct MeshConfig {
     pub default_config: ProxyDefaults,
     /// Services that policies and telemetry name.
     pub extension_providers: Vec<ExtensionProvider>,
+    /// Locality settings where a DestinationRule has none.
+    pub locality_lb_setting: Option<LocalityLbSetting>,
     /// Providers of telemetry where no Telemetry object says any.
     pub default_providers: DefaultProviders,
 }
@@ -72,6 +75,7 @@ impl Default for MeshConfig {
             path_normalization: PathNormalization::default(),
             default_config: ProxyDefaults::default(),
             extension_providers: Vec::new(),
+            locality_lb_setting: None,
             default_providers: DefaultProviders::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! Choosing an endpoint. Chance comes in as a number.
 
+pub mod consistent;
+
 /// Position drawn in proportion to `weights`; `draw` is any number, uniform over its range. `None` when all
 /// weights are 0.
 #[must_use]

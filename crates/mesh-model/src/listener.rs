@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::authorization::{External, Policies};
 use crate::cluster::{CertificateSource, PeerValidation};
+use crate::expression::Expression;
 use crate::route::{RouteOrigin, RouteTable};
 use crate::token::TokenRules;
 
@@ -161,6 +162,8 @@ pub struct HttpConnection {
     pub access_logs: Vec<AccessLog>,
     /// Tracing; `None` = no spans.
     pub tracing: Option<Tracing>,
+    /// How metrics of this side are shown, in order.
+    pub metrics: Vec<MetricRule>,
     /// Whether `:scheme` follows the transport (gateways) or X-Forwarded-Proto (sidecars).
     pub scheme_from_transport: bool,
     /// Services that are asked about requests, in order, before tokens and policies.
@@ -224,6 +227,8 @@ pub struct AccessLog {
     pub path: String,
     /// Format.
     pub format: AccessLogFormat,
+    /// Which requests are logged; `None` = all.
+    pub filter: Option<Expression>,
 }
 
 /// Access log format.
@@ -248,4 +253,49 @@ pub struct Tracing {
     pub collector_cluster: Option<String>,
     /// Longest path in a tag.
     pub max_path_tag: u32,
+    /// Tags of the user's own.
+    pub custom_tags: Vec<CustomTag>,
+}
+
+/// A tag of spans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomTag {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: TagSource,
+}
+
+/// Where a tag's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagSource {
+    /// A text.
+    Literal(String),
+    /// A variable of the proxy's environment.
+    Environment {
+        /// Name.
+        name: String,
+        /// Value when it is not set; empty = no tag.
+        default: String,
+    },
+    /// A request header.
+    Header {
+        /// Lower-case name.
+        name: String,
+        /// Value when it is absent; empty = no tag.
+        default: String,
+    },
+}
+
+/// A change of how metrics are shown for scraping. What is pushed to the control plane is never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MetricRule {
+    /// Istio's word for a standard metric (`REQUEST_COUNT`); empty = all.
+    pub metric: String,
+    /// Whether it is left out; `None` = as before.
+    pub disabled: Option<bool>,
+    /// Labels that are left out.
+    pub remove: Vec<String>,
+    /// Labels with a fixed value.
+    pub set: Vec<(String, String)>,
 }

@@ -11,6 +11,7 @@ use mesh_crd::networking::{Selector, labels_match};
 use mesh_crd::object::Untyped;
 use mesh_crd::problem::{Severity, code};
 use mesh_crd::security::{AuthorizationPolicy, PolicyActionSpec, RequestAuthentication, TargetRef};
+use mesh_crd::telemetry::Telemetry;
 use mesh_crd::{Object, ObjectKey, Problem, Resource};
 use mesh_model::authorization::{Check, External, Policies, PolicyAction, PolicyRule, RuleSet};
 use mesh_model::token::TokenRules;
@@ -38,6 +39,7 @@ pub(crate) struct Access<T> {
 pub(crate) struct Accesses {
     pub(crate) policies: Vec<Access<AuthorizationPolicy>>,
     pub(crate) tokens: Vec<Access<RequestAuthentication>>,
+    pub(crate) telemetries: Vec<Access<Telemetry>>,
 }
 
 impl Accesses {
@@ -45,6 +47,7 @@ impl Accesses {
         Self {
             policies: read(world, "AuthorizationPolicy", findings),
             tokens: read(world, "RequestAuthentication", findings),
+            telemetries: read(world, "Telemetry", findings),
         }
     }
 }
@@ -108,7 +111,7 @@ pub(crate) fn is_gateway(target: &TargetRef) -> bool {
 
 impl Workload<'_> {
     /// By the objects that a policy is attached to if it names any, else by its selector.
-    fn is_meant(
+    pub(crate) fn is_meant(
         &self,
         world: &World,
         key: &ObjectKey,

@@ -15,6 +15,7 @@ use mesh_model::cluster::{
 
 use crate::World;
 use crate::index::Index;
+use crate::locality::{self, Near};
 use crate::peer::PeerModes;
 use crate::policy::Effective;
 use crate::protocol::Protocol;
@@ -302,11 +303,16 @@ pub(crate) fn endpoints(
     index: &Index,
     port: &ServicePort,
     subset: Option<&Subset>,
+    policy: Effective<'_>,
+    near: &Near<'_>,
 ) -> Endpoints {
-    let list = port
+    let chosen: Vec<_> = port
         .endpoints
         .iter()
         .filter(|e| e.ready && subset.is_none_or(|s| labels_match(&s.labels, &e.labels)))
+        .collect();
+    let mut list = chosen
+        .iter()
         .map(|e| {
             // A server that takes no TLS is not offered any.
             let mutual_tls = e.tls_mode
@@ -323,5 +329,7 @@ pub(crate) fn endpoints(
             }
         })
         .collect();
+    let labels: Vec<_> = chosen.iter().map(|e| std::sync::Arc::clone(&e.labels)).collect();
+    locality::apply(world, policy, near, &labels, &mut list);
     Endpoints(list)
 }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use mesh_crd::mesh_config::{AccessLogEncoding, Normalization};
+use mesh_crd::mesh_config::Normalization;
 use mesh_model::authorization::Policies;
-use mesh_model::listener::{
-    AccessLog, AccessLogFormat, Codec, ForwardClientCert, HttpConnection, RouteSource, Tracing,
-};
+use mesh_model::listener::{AccessLog, Codec, ForwardClientCert, HttpConnection, RouteSource, Tracing};
 
 use crate::World;
 
@@ -62,6 +60,7 @@ pub(crate) fn http(world: &World, place: Place, stat_prefix: String, routes: Rou
         max_headers_count: 100,
         access_logs: access_logs(world),
         tracing: tracing(world),
+        metrics: Vec::new(),
         scheme_from_transport: gateway,
         external: Vec::new(),
         tokens: None,
@@ -69,21 +68,14 @@ pub(crate) fn http(world: &World, place: Place, stat_prefix: String, routes: Rou
     }
 }
 
-/// Sinks as the mesh configuration says.
+/// Sinks as the mesh configuration says; Telemetry objects have the last word.
 pub(crate) fn access_logs(world: &World) -> Vec<AccessLog> {
-    let mesh = world.mesh();
-    if mesh.access_log_file.is_empty() {
+    if world.mesh().access_log_file.is_empty() {
         return Vec::new();
     }
-    let format = match (mesh.access_log_encoding, mesh.access_log_format.as_str()) {
-        (AccessLogEncoding::Json, _) => AccessLogFormat::IstioJson,
-        (AccessLogEncoding::Text, "") => AccessLogFormat::IstioText,
-        (AccessLogEncoding::Text, format) => AccessLogFormat::Text(format.to_owned()),
-    };
-    vec![AccessLog {
-        path: mesh.access_log_file.clone(),
-        format,
-    }]
+    crate::telemetry::sink(world, crate::telemetry::BUILT_IN)
+        .into_iter()
+        .collect()
 }
 
 fn tracing(world: &World) -> Option<Tracing> {
@@ -97,5 +89,6 @@ fn tracing(world: &World) -> Option<Tracing> {
             .clamp(0.0, 100.0),
         collector_cluster: None,
         max_path_tag: MAX_PATH_TAG,
+        custom_tags: Vec::new(),
     })
 }

@@ -1,11 +1,13 @@
 //! A sidecar's inbound side: a listener for each workload port of the services that the workload is part of.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_crd::networking::labels_match;
+use mesh_crd::networking::destination_rule::ConnectionPool;
+use mesh_crd::networking::{Sidecar, labels_match};
 use mesh_crd::security::MutualTlsMode;
 use mesh_crd::{Object, ObjectKey};
 use mesh_model::cluster::{
@@ -31,6 +33,7 @@ use crate::peer::PeerModes;
 use crate::policy::{self, Client, Effective};
 use crate::protocol::Protocol;
 use crate::registry::{MeshService, ServicePort, TargetPort};
+use crate::visible;
 
 /// ALPN by which mesh peers are told from foreign TLS.
 const MESH_ALPN: &[&str] = &[
@@ -59,21 +62,95 @@ pub(crate) fn build(world: &World, index: &Index, node: &ProxyNode, out: &mut Sn
     };
     let asked = access::of(world, index, workload);
     outbound::asked_services(world, index, node, &asked, out);
-    for (port, (service, service_port)) in ports(world, index, node) {
+    let sidecar = visible::sidecar(world, index, node).map(|sidecar| &sidecar.spec);
+    let own_pool = sidecar.and_then(|s| s.inbound_connection_pool.as_ref());
+    for served in served(world, index, node, sidecar) {
         let side = Inbound {
             world,
             index,
             node,
-            service,
-            service_port,
-            port,
+            service: served.service,
+            service_port: &served.service_port,
+            port: served.port,
+            application: SocketAddr::new(application, served.application_port),
+            pool: served.pool.or(own_pool),
             asked: &asked,
         };
-        let cluster = side.cluster(application);
-        let listener = side.listener(modes.at(port), &cluster.name);
+        let cluster = side.cluster();
+        let listener = side.listener(modes.at(served.port), &cluster.name);
         out.clusters.insert(cluster.name.clone(), Arc::new(cluster));
         out.listeners.insert(listener.name.clone(), Arc::new(listener));
     }
+}
+
+/// A workload port that is listened on.
+struct Served<'a> {
+    port: u16,
+    service: &'a MeshService,
+    service_port: Cow<'a, ServicePort>,
+    application_port: u16,
+    pool: Option<&'a ConnectionPool>,
+}
+
+/// The ports of a workload's services, or those that its Sidecar object lists instead.
+fn served<'a>(
+    world: &World,
+    index: &'a Index,
+    node: &ProxyNode,
+    sidecar: Option<&'a Sidecar>,
+) -> Vec<Served<'a>> {
+    let of_services = ports(world, index, node);
+    let ingress = sidecar.map_or(&[][..], |s| s.ingress.as_slice());
+    if ingress.is_empty() {
+        let all = of_services.into_iter();
+        return all
+            .map(|(port, (service, service_port))| Served {
+                port,
+                service,
+                service_port: Cow::Borrowed(service_port),
+                application_port: port,
+                pool: None,
+            })
+            .collect();
+    }
+    let first = of_services.values().next().copied();
+    ingress
+        .iter()
+        .filter_map(|listener| {
+            let port = u16::try_from(listener.port.number)
+                .ok()
+                .filter(|port| *port != 0)?;
+            let own = of_services.get(&port).copied();
+            let (service, known) = own.or(first)?;
+            let number = if own.is_some() { known.number } else { port };
+            Some(Served {
+                port,
+                service,
+                service_port: Cow::Owned(ServicePort {
+                    number,
+                    name: listener.port.name.clone(),
+                    protocol: Protocol::by_name(&listener.port.protocol).unwrap_or(known.protocol),
+                    target: TargetPort::Number(port),
+                    endpoints: Vec::new(),
+                }),
+                application_port: application_port(&listener.default_endpoint, port)?,
+                pool: listener.connection_pool.as_ref(),
+            })
+        })
+        .collect()
+}
+
+/// Port of `127.0.0.1:80`, `0.0.0.0:80` or `[::1]:80`; the listener's own where nothing is written. `None` = a unix
+/// socket.
+pub(crate) fn application_port(endpoint: &str, port: u16) -> Option<u16> {
+    if endpoint.is_empty() {
+        return Some(port);
+    }
+    endpoint
+        .parse::<SocketAddr>()
+        .ok()
+        .map(|at| at.port())
+        .filter(|port| *port != 0)
 }
 
 /// Workload ports with the service port that is served there; the oldest service has a port.
@@ -121,14 +198,18 @@ struct Inbound<'a> {
     service: &'a MeshService,
     service_port: &'a ServicePort,
     port: u16,
+    /// Where the application is.
+    application: SocketAddr,
+    /// Limits of the Sidecar object.
+    pool: Option<&'a ConnectionPool>,
     asked: &'a Asked,
 }
 
 impl Inbound<'_> {
-    fn cluster(&self, application: IpAddr) -> Cluster {
+    fn cluster(&self) -> Cluster {
         let mut cluster = cluster::base(self.world, format!("inbound|{}||", self.port));
         cluster.discovery = Discovery::Static(Endpoints(vec![Endpoint {
-            address: SocketAddr::new(application, self.port),
+            address: self.application,
             healthy: true,
             weight: 1,
             priority: 0,
@@ -149,9 +230,9 @@ impl Inbound<'_> {
             namespace: &self.service.namespace,
             labels: &self.node.labels,
         };
-        if let Some(rule) = policy::lookup(self.world, self.index, client, self.service)
-            && let Some(pool) = Effective::of(rule, None, self.service_port.number).pool
-        {
+        let rule = policy::lookup(self.world, self.index, client, self.service);
+        let of_rule = rule.and_then(|rule| Effective::of(rule, None, self.service_port.number).pool);
+        if let Some(pool) = self.pool.or(of_rule) {
             cluster::limits(&mut cluster, pool);
             if pool.http.as_ref().is_some_and(|http| http.use_client_protocol)
                 && self.service_port.protocol.may_be_http()

@@ -21,6 +21,7 @@ mod access;
 mod bound;
 mod l4;
 mod local;
+mod locality;
 mod peer;
 mod policy;
 
@@ -32,6 +33,7 @@ mod gateway;
 mod inbound;
 mod outbound;
 mod secrets;
+mod telemetry;
 
 mod analysis;
 
@@ -68,6 +70,7 @@ pub fn snapshot(world: &World, node: &ProxyNode) -> (Snapshot, Problems) {
             secrets::build(world, node, &mut out);
         }
     }
+    telemetry::apply(world, index, node, &mut out);
     let mut problems = findings.0;
     for list in problems.values_mut() {
         list.sort();

@@ -21,6 +21,7 @@ use crate::bound::{Bound, MESH};
 use crate::cluster;
 use crate::connection::{self, Place};
 use crate::index::Index;
+use crate::locality::{self, Near};
 use crate::node::ProxyNode;
 use crate::policy::{self, Client, Effective};
 use crate::problem::Findings;
@@ -116,6 +117,10 @@ pub(crate) fn clusters(
         namespace: &node.namespace,
         labels: &node.labels,
     };
+    let near = Near {
+        locality: locality::of_node(index, node),
+        labels: &node.labels,
+    };
     for service in services {
         let rule = policy::lookup(world, index, client, service);
         let subsets = rule.map_or(&[][..], |r| r.subsets.as_slice());
@@ -126,7 +131,7 @@ pub(crate) fn clusters(
                     .unwrap_or_default();
                 let made = cluster::outbound(world, service, port, subset, policy);
                 if service.source == Source::Known {
-                    let endpoints: Endpoints = cluster::endpoints(world, index, port, subset);
+                    let endpoints: Endpoints = cluster::endpoints(world, index, port, subset, policy, &near);
                     out.endpoints.insert(made.name.clone(), Arc::new(endpoints));
                 }
                 out.clusters.insert(made.name.clone(), Arc::new(made));

@@ -10,6 +10,7 @@ pub(crate) use envoy_types::pb::envoy::config::rbac::v3 as rbac;
 pub(crate) use envoy_types::pb::envoy::config::route::v3 as route;
 pub(crate) use envoy_types::pb::envoy::config::trace::v3 as trace;
 pub(crate) use envoy_types::pb::envoy::extensions::access_loggers::file::v3 as file_log;
+pub(crate) use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3 as cel;
 pub(crate) use envoy_types::pb::envoy::extensions::access_loggers::stream::v3 as stream_log;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::common::fault::v3 as common_fault;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::cors::v3 as cors;
@@ -28,6 +29,7 @@ pub(crate) use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer
 pub(crate) use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 pub(crate) use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 pub(crate) use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
+pub(crate) use envoy_types::pb::envoy::r#type::tracing::v3 as tag;
 pub(crate) use envoy_types::pb::envoy::r#type::v3 as kind;
 pub(crate) use envoy_types::pb::google::protobuf::{
     BoolValue, Duration, Empty, ListValue, Struct, UInt32Value, UInt64Value, Value, value::Kind,
@@ -60,6 +62,7 @@ pub(crate) mod name {
     pub(crate) const TLS: &str = "envoy.transport_sockets.tls";
     pub(crate) const RAW_BUFFER: &str = "envoy.transport_sockets.raw_buffer";
     pub(crate) const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    pub(crate) const CEL_FILTER: &str = "envoy.access_loggers.extension_filters.cel";
     pub(crate) const FILE_LOG: &str = "envoy.access_loggers.file";
     pub(crate) const PREVIOUS_HOSTS: &str = "envoy.retry_host_predicates.previous_hosts";
     pub(crate) const OTEL: &str = "envoy.tracers.opentelemetry";

@@ -391,22 +391,51 @@ fn http(routes: RouteSource) -> HttpConnection {
             AccessLog {
                 path: "/dev/stdout".into(),
                 format: AccessLogFormat::IstioJson,
+                filter: Some(mesh_model::expression::Expression::new("response.code >= 400").unwrap()),
             },
             AccessLog {
                 path: "/tmp/x".into(),
                 format: AccessLogFormat::IstioText,
+                filter: None,
             },
             AccessLog {
                 path: "/tmp/y".into(),
                 format: AccessLogFormat::Json(vec![("a".into(), "%PROTOCOL%".into())]),
+                filter: None,
             },
         ],
         tracing: Some(Tracing {
             sampling_percent: 1.5,
             collector_cluster: Some("jaeger".into()),
             max_path_tag: 256,
+            custom_tags: vec![
+                CustomTag {
+                    name: "a".into(),
+                    value: TagSource::Literal("b".into()),
+                },
+                CustomTag {
+                    name: "c".into(),
+                    value: TagSource::Header {
+                        name: "x-d".into(),
+                        default: "e".into(),
+                    },
+                },
+                CustomTag {
+                    name: "f".into(),
+                    value: TagSource::Environment {
+                        name: "G".into(),
+                        default: String::new(),
+                    },
+                },
+            ],
         }),
         scheme_from_transport: false,
+        metrics: vec![MetricRule {
+            metric: "REQUEST_COUNT".into(),
+            disabled: Some(true),
+            remove: vec!["a".into()],
+            set: vec![("b".into(), "c".into())],
+        }],
         external: external(),
         tokens: Some(Box::new(tokens())),
         policies: policies(),

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use mesh_model::balance::consistent::{self, Member, Table};
 use mesh_model::cluster::{
-    CertificateSource, Cluster, Discovery, Endpoint, Endpoints, Transport, UpstreamProtocol, UpstreamTls,
+    Balancer, CertificateSource, Cluster, Discovery, Endpoint, Endpoints, Transport, UpstreamProtocol,
+    UpstreamTls,
 };
 use mesh_model::snapshot::Snapshot;
 use rustls::ClientConfig;
@@ -61,6 +63,8 @@ pub(crate) struct EndpointSet {
     pub(crate) all: Vec<Arc<EndpointEntry>>,
     /// Positions by priority, healthy first preferred level first.
     pub(crate) levels: Vec<Vec<u32>>,
+    /// For each level, which endpoint serves a key; empty when nothing is hashed.
+    pub(crate) tables: Vec<Table>,
     /// Every endpoint is healthy and of one priority and weight: the common case needs no thought.
     pub(crate) uniform: bool,
 }
@@ -125,7 +129,7 @@ impl EndpointEntry {
 }
 
 impl EndpointSet {
-    fn new(all: Vec<Arc<EndpointEntry>>) -> Self {
+    fn new(all: Vec<Arc<EndpointEntry>>, balancer: &Balancer) -> Self {
         let most = all.iter().map(|e| e.endpoint.priority).max().unwrap_or(0).min(15);
         let levels: Vec<Vec<u32>> = (0..=most)
             .map(|priority| {
@@ -142,8 +146,58 @@ impl EndpointSet {
             && all
                 .iter()
                 .all(|e| e.endpoint.healthy && e.endpoint.weight == weight);
-        Self { all, levels, uniform }
+        let tables = levels.iter().filter_map(|level| table(&all, level, balancer));
+        Self {
+            tables: tables.collect(),
+            all,
+            levels,
+            uniform,
+        }
     }
+}
+
+/// Which healthy endpoint of a level serves a key; `None` when the balancer does not hash.
+fn table(all: &[Arc<EndpointEntry>], level: &[u32], balancer: &Balancer) -> Option<Table> {
+    let build = match balancer {
+        Balancer::RingHash { minimum_ring_size } => {
+            let size = *minimum_ring_size;
+            Box::new(move |members: &[Member<'_>]| consistent::ring_table(members, size))
+                as Box<dyn Fn(&[Member<'_>]) -> Table>
+        }
+        Balancer::Maglev { table_size } => {
+            let size = *table_size;
+            Box::new(move |members: &[Member<'_>]| consistent::maglev_table(members, size))
+        }
+        _ => return None,
+    };
+    let entries: Vec<(u32, &Arc<EndpointEntry>)> = level
+        .iter()
+        .filter_map(|at| Some((*at, all.get(usize::try_from(*at).ok()?)?)))
+        .filter(|(_, entry)| entry.endpoint.healthy)
+        .collect();
+    let keys: Vec<String> = entries
+        .iter()
+        .map(|(_, e)| e.endpoint.address.to_string())
+        .collect();
+    let members: Vec<Member<'_>> = entries
+        .iter()
+        .zip(&keys)
+        .map(|((_, entry), key)| Member {
+            key,
+            weight: entry.endpoint.weight.max(1),
+        })
+        .collect();
+    // Positions in the level become positions in the whole set.
+    let whole = |member: &mut u32| {
+        let entry = usize::try_from(*member).ok().and_then(|at| entries.get(at));
+        *member = entry.map_or(u32::MAX, |(at, _)| *at);
+    };
+    let mut table = build(&members);
+    match &mut table {
+        Table::Ring(points) => points.iter_mut().for_each(|(_, member)| whole(member)),
+        Table::Maglev(slots) => slots.iter_mut().for_each(whole),
+    }
+    Some(table)
 }
 
 impl ClusterEntry {
@@ -165,11 +219,8 @@ impl ClusterEntry {
     /// Puts resolved addresses in force; known endpoints keep their state.
     pub(crate) fn replace_endpoints(&self, endpoints: &[Endpoint]) {
         let before = self.endpoints.load();
-        self.endpoints.store(Arc::new(carry_over(
-            endpoints,
-            Some(&before),
-            &self.config.transport,
-        )));
+        self.endpoints
+            .store(Arc::new(carry_over(endpoints, Some(&before), &self.config)));
     }
 
     /// The client context for what will be spoken.
@@ -247,7 +298,7 @@ pub(super) fn compile(
         _ => {
             let kept = before.filter(|b| b.config.transport == cluster.transport);
             let kept = kept.map(|b| b.endpoints.load_full());
-            Arc::new(carry_over(&endpoints.0, kept.as_deref(), &cluster.transport))
+            Arc::new(carry_over(&endpoints.0, kept.as_deref(), cluster))
         }
     };
     Arc::new(ClusterEntry {
@@ -259,7 +310,7 @@ pub(super) fn compile(
     })
 }
 
-fn carry_over(endpoints: &[Endpoint], before: Option<&EndpointSet>, transport: &Transport) -> EndpointSet {
+fn carry_over(endpoints: &[Endpoint], before: Option<&EndpointSet>, cluster: &Cluster) -> EndpointSet {
     let known: HashMap<_, _> = before
         .iter()
         .flat_map(|set| &set.all)
@@ -269,8 +320,8 @@ fn carry_over(endpoints: &[Endpoint], before: Option<&EndpointSet>, transport: &
         .iter()
         .map(|endpoint| match known.get(&endpoint.address) {
             Some(entry) if entry.endpoint == *endpoint => Arc::clone(entry),
-            _ => EndpointEntry::new(endpoint.clone(), transport),
+            _ => EndpointEntry::new(endpoint.clone(), &cluster.transport),
         })
         .collect();
-    EndpointSet::new(all)
+    EndpointSet::new(all, &cluster.balancer)
 }

@@ -111,6 +111,9 @@ fn tags(slot: &Slot, node: &Node, mesh_id: &str) -> Vec<(String, String)> {
     tag(spans::ISTIO_CANONICAL_SERVICE, node.workload.app.clone());
     tag(spans::ISTIO_CANONICAL_REVISION, node.workload.version.clone());
     own_tags(slot, node, &mut tag);
+    for (name, value) in ended.tags.iter().flatten() {
+        tag(name, value.clone());
+    }
     tags
 }
 

@@ -11,6 +11,7 @@ use crate::trace::TraceContext;
 
 pub(crate) fn tracing() -> Tracing {
     Tracing {
+        custom_tags: Vec::new(),
         sampling_percent: 0.0,
         collector_cluster: None,
         max_path_tag: 256,
@@ -48,5 +49,6 @@ pub(crate) fn ended(at: Instant) -> Ended {
         request_bytes: 0,
         response_bytes: 2,
         max_path_tag: 256,
+        tags: None,
     }
 }

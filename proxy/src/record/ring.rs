@@ -67,6 +67,8 @@ pub(crate) struct Ended {
     pub(crate) response_bytes: u64,
     /// Longest path in a tag.
     pub(crate) max_path_tag: usize,
+    /// Tags of the user's own; `None` = none are configured.
+    pub(crate) tags: Option<Box<[(String, String)]>>,
 }
 
 /// Texts of a request as sent.

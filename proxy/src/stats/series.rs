@@ -69,7 +69,7 @@ pub struct SeriesTotals {
 }
 
 impl SeriesTotals {
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.attempts += other.attempts;
         self.duration.merge(&other.duration);

@@ -206,6 +206,7 @@ fn listener() -> Any {
         access_logs: Vec::new(),
         tracing: None,
         scheme_from_transport: false,
+        metrics: Vec::new(),
         external: Vec::new(),
         tokens: None,
         policies: mesh_model::authorization::Policies::default(),

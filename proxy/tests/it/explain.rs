@@ -342,6 +342,7 @@ fn log_to(path: &Path) -> Vec<AccessLog> {
             field("flags", "%RESPONSE_FLAGS%"),
             field("details", "%RESPONSE_CODE_DETAILS%"),
         ]),
+        filter: None,
     }]
 }
 

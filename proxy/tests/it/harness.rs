@@ -167,6 +167,7 @@ pub fn http(routes: RouteSource) -> HttpConnection {
         access_logs: Vec::new(),
         tracing: None,
         scheme_from_transport: false,
+        metrics: Vec::new(),
         external: Vec::new(),
         tokens: None,
         policies: mesh_model::authorization::Policies::default(),
@@ -587,5 +588,6 @@ pub fn log_to(path: &std::path::Path, format: AccessLogFormat) -> AccessLog {
     AccessLog {
         path: path.to_str().unwrap().into(),
         format,
+        filter: None,
     }
 }

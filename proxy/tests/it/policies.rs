@@ -498,6 +498,36 @@ fn access_logs_have_istios_line_and_keys() {
 }
 
 #[test]
+fn an_access_log_has_what_its_filter_takes() {
+    let upstream = Recorder::new(|m| {
+        let status = if m.line().contains("/bad") { 503 } else { 200 };
+        reply(status, "", "x")
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let rule = route("r", prefix("/"), forward(to("web")));
+    let mut connection = http(RouteSource::Inline(Arc::new(table(vec![rule]))));
+    let mut log = log_to(
+        file.path(),
+        AccessLogFormat::Text("%RESPONSE_CODE% %REQ(:PATH)%\n".into()),
+    );
+    let filter =
+        "response.code >= 500 || request.headers['x-log'] == 'yes' || request.url_path.endsWith('/last')";
+    log.filter = Some(mesh_model::expression::Expression::new(filter).unwrap());
+    connection.access_logs = vec![log];
+    let clusters = vec![cluster("web", vec![endpoint(upstream.address, "web-v1")])];
+    let proxy = Proxy::with(NodeKind::Sidecar, clusters, connection);
+    proxy.get("/good", "");
+    proxy.get("/bad", "");
+    proxy.get("/asked", "x-log: yes\r\n");
+    proxy.get("/last?q", "");
+    let text = || std::fs::read_to_string(file.path()).unwrap();
+    eventually("the last line", || text().contains("/last"));
+    let mut lines: Vec<String> = text().lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["200 /asked", "200 /last?q", "503 /bad"]);
+}
+
+#[test]
 fn a_new_snapshot_serves_the_next_request_on_an_open_connection() {
     let (old, new) = (Recorder::new(|_| ok("old")), Recorder::new(|_| ok("new")));
     let proxy = Proxy::new(

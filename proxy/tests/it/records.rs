@@ -21,6 +21,7 @@ fn traced(upstream: &Recorder, sampling_percent: f64) -> Proxy {
         sampling_percent,
         collector_cluster: None,
         max_path_tag: 256,
+        custom_tags: Vec::new(),
     });
     let clusters = vec![cluster("app", vec![endpoint(upstream.address, "app-v1")])];
     Proxy::with(NodeKind::Sidecar, clusters, connection)

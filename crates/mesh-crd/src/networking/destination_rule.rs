@@ -68,7 +68,7 @@ pub struct LoadBalancer {
     /// Consistent hash.
     pub consistent_hash: Option<ConsistentHash>,
     /// Locality settings.
-    pub locality_lb_setting: Option<serde_json::Value>,
+    pub locality_lb_setting: Option<LocalityLbSetting>,
     /// Slow start.
     pub warmup: Option<serde_json::Value>,
     /// Slow start, old form.
@@ -182,6 +182,40 @@ pub struct TcpSettings {
     pub max_connection_duration: Option<Duration>,
     /// TCP keep-alive.
     pub tcp_keepalive: Option<TcpKeepalive>,
+}
+
+/// `loadBalancer.localityLbSetting`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LocalityLbSetting {
+    /// Whether it holds; none = yes.
+    pub enabled: Option<bool>,
+    /// Shares by where the client is.
+    pub distribute: Vec<LocalityDistribute>,
+    /// Which region takes over.
+    pub failover: Vec<LocalityFailover>,
+    /// Labels by which endpoints are near.
+    pub failover_priority: Vec<String>,
+}
+
+/// `distribute[]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct LocalityDistribute {
+    /// Where the client is: `region/zone/subzone`, `*` at the end.
+    pub from: String,
+    /// Percent by where endpoints are.
+    pub to: std::collections::BTreeMap<String, u32>,
+}
+
+/// `failover[]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct LocalityFailover {
+    /// Region of the client.
+    pub from: String,
+    /// Region that takes over.
+    pub to: String,
 }
 
 /// `connectionPool.tcp.tcpKeepalive`.

@@ -47,6 +47,8 @@ pub struct IngressListener {
     pub default_endpoint: String,
     /// Limits.
     pub connection_pool: Option<ConnectionPool>,
+    /// TLS that ends here.
+    pub tls: Option<serde_json::Value>,
 }
 
 /// `outboundTrafficPolicy`.

@@ -192,10 +192,7 @@ fn blocks(
 }
 
 fn balancing(key: &ObjectKey, at: &str, lb: &LoadBalancer, findings: &mut Findings) {
-    for (name, used) in [
-        ("localityLbSetting", lb.locality_lb_setting.is_some()),
-        ("warmup", lb.warmup.is_some() || lb.warmup_duration_secs.is_some()),
-    ] {
+    for (name, used) in [("warmup", lb.warmup.is_some() || lb.warmup_duration_secs.is_some())] {
         if used {
             findings.unsupported(key, format!("{at}.{name}"), "not acted on yet", "remove it");
         }

@@ -7,7 +7,9 @@ use mesh_crd::networking::{ServiceEntry, Sidecar, labels_match};
 use mesh_crd::object::Untyped;
 use mesh_crd::problem::{Severity, code};
 use mesh_crd::security::{PeerAuthentication, TargetRef};
+use mesh_crd::telemetry::TagOperation;
 use mesh_crd::{Object, ObjectKey, Problem, Resource};
+use mesh_model::expression::Expression;
 
 use crate::index::Index;
 use crate::problem::Findings;
@@ -84,12 +86,22 @@ pub(super) fn sidecar(index: &Index, key: &ObjectKey, r: &Resource<Sidecar>, fin
             ),
         );
     }
-    for (name, used) in [
-        ("ingress", !r.spec.ingress.is_empty()),
-        ("inboundConnectionPool", r.spec.inbound_connection_pool.is_some()),
-    ] {
-        if used {
-            findings.unsupported(key, format!("spec.{name}"), "not acted on yet", "remove it");
+    for (i, listener) in r.spec.ingress.iter().enumerate() {
+        if crate::inbound::application_port(&listener.default_endpoint, 1).is_none() {
+            findings.unsupported(
+                key,
+                format!("spec.ingress[{i}].defaultEndpoint"),
+                "applications are reached by address and port only: this port is closed",
+                "write 127.0.0.1:PORT",
+            );
+        }
+        if listener.tls.is_some() {
+            findings.unsupported(
+                key,
+                format!("spec.ingress[{i}].tls"),
+                "sidecars present the mesh's certificate only",
+                "remove it, or end TLS at a gateway",
+            );
         }
     }
     if r.spec
@@ -169,6 +181,7 @@ pub(super) fn untyped(
         issuers(world, index, key, findings);
     }
     let what = match spec.kind {
+        "Telemetry" => return telemetry(world, index, key, findings),
         "AuthorizationPolicy" | "RequestAuthentication" | "WorkloadGroup" => return,
         _ => "this kind is kept but not acted on yet",
     };
@@ -259,6 +272,61 @@ fn issuers(world: &World, index: &Index, key: &ObjectKey, findings: &mut Finding
                 "correct the URL, let the control plane reach it (--jwks-allow), or write the keys into jwks",
             ),
         );
+    }
+}
+
+/// What of a Telemetry object has no effect here.
+fn telemetry(world: &World, index: &Index, key: &ObjectKey, findings: &mut Findings) {
+    let Some(telemetry) = index.accesses.telemetries.iter().find(|t| t.key == *key) else {
+        return;
+    };
+    for (i, log) in telemetry.spec.access_logging.iter().enumerate() {
+        let at = format!("spec.accessLogging[{i}]");
+        for (n, provider) in log.providers.iter().enumerate() {
+            if crate::telemetry::sink(world, &provider.name).is_none() {
+                findings.unsupported(
+                    key,
+                    format!("{at}.providers[{n}].name"),
+                    "no extension provider of this name writes access logs into a file: nothing is logged",
+                    "use `envoy`, or an extension provider with envoyFileAccessLog",
+                );
+            }
+        }
+        let filter = log.filter.as_ref().map(|f| Expression::new(&f.expression));
+        if let Some(Err(reason)) = filter {
+            findings.add(
+                key,
+                Problem::invalid(
+                    format!("{at}.filter.expression"),
+                    format!("{reason}: nothing is logged"),
+                    "correct the expression",
+                ),
+            );
+        }
+    }
+    let overrides = telemetry.spec.metrics.iter().enumerate();
+    let overrides = overrides.flat_map(|(i, m)| m.overrides.iter().enumerate().map(move |(n, o)| (i, n, o)));
+    for (i, n, change) in overrides {
+        let at = format!("spec.metrics[{i}].overrides[{n}]");
+        if change
+            .r#match
+            .as_ref()
+            .is_some_and(|m| !m.custom_metric.is_empty())
+        {
+            let field = format!("{at}.match.customMetric");
+            findings.unsupported(key, field, "there are no metrics but Istio's", "remove it");
+        }
+        for (label, tag) in &change.tag_overrides {
+            let set = tag.operation == TagOperation::Upsert;
+            if set && crate::telemetry::literal(&tag.value).is_none() {
+                findings.unsupported(
+                    key,
+                    format!("{at}.tagOverrides[{label}].value"),
+                    "labels take no value that a client chooses: only a fixed text is set",
+                    "write a text ('\"...\"'), or look at single requests in the console",
+                );
+            }
+        }
     }
 }
 

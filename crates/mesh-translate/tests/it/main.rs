@@ -4,9 +4,11 @@
 mod access;
 mod analysis;
 mod basics;
+mod locality;
 mod order;
 mod recorded;
 mod semantics;
 mod support;
 mod tcp;
+mod telemetry;
 mod wire;

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_model::authorization::{External, Policies, PolicyRule, RuleSet};
-use mesh_model::listener::{Codec, ForwardClientCert, HttpConnection, RouteSource, Tracing};
+use mesh_model::listener::{
+    Codec, CustomTag, ForwardClientCert, HttpConnection, RouteSource, TagSource, Tracing,
+};
 use mesh_model::token::TokenRules;
 
 use super::value::{flag, limit, number};
 use super::{Path, authorization, external, is_type, log, route, unpack};
 use crate::Invalid;
 use crate::pb::hcm::http_connection_manager as inner;
-use crate::pb::{core, ext_authz, hcm, http_rbac, jwt, router, trace};
+use crate::pb::{core, ext_authz, hcm, http_rbac, jwt, router, tag, trace};
 
 const STREAM_IDLE: Duration = Duration::from_secs(300);
 const CONNECTION_IDLE: Duration = Duration::from_secs(3600);
@@ -71,6 +73,8 @@ pub(super) fn connection_manager(
             .as_ref()
             .map(|t| tracing(t, &path.field("tracing")))
             .transpose()?,
+        // Travels in the listener's metadata.
+        metrics: Vec::new(),
         scheme_from_transport: use_remote_address,
         external: access.external,
         tokens: access.tokens,
@@ -208,6 +212,28 @@ fn tracing(from: &inner::Tracing, path: &Path<'_>) -> Result<Tracing, Invalid> {
             .transpose()?
             .flatten(),
         max_path_tag: number(from.max_path_tag_length.as_ref(), 256),
+        custom_tags: from.custom_tags.iter().filter_map(custom_tag).collect(),
+    })
+}
+
+/// Tags from metadata are Istio's own, which are written natively.
+fn custom_tag(from: &tag::CustomTag) -> Option<CustomTag> {
+    use tag::custom_tag::Type;
+    let value = match from.r#type.as_ref()? {
+        Type::Literal(literal) => TagSource::Literal(literal.value.clone()),
+        Type::Environment(variable) => TagSource::Environment {
+            name: variable.name.clone(),
+            default: variable.default_value.clone(),
+        },
+        Type::RequestHeader(header) => TagSource::Header {
+            name: header.name.to_ascii_lowercase(),
+            default: header.default_value.clone(),
+        },
+        _ => return None,
+    };
+    Some(CustomTag {
+        name: from.tag.clone(),
+        value,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_model::authorization::{Policies, RuleSet};
 use mesh_model::listener::{
-    ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource, TcpProxy,
+    ChainMatch, ConnectionService, Direction, FilterChain, Listener, MetricRule, RouteSource, TcpProxy,
 };
 
 use super::value::{flag, limit, socket_address};
@@ -116,6 +116,7 @@ fn chain(from: &envoy::FilterChain, facts: Option<&Struct>, path: &Path<'_>) -> 
         if let Some(source) = facts.and_then(|f| http_proxy(f, &http.routes)) {
             http.routes = source;
         }
+        http.metrics = facts.map(metric_rules).unwrap_or_default();
         if let Some(pb::Kind::BoolValue(value)) = facts
             .and_then(|f| f.fields.get("scheme_from_transport"))
             .and_then(|v| v.kind.as_ref())
@@ -165,6 +166,44 @@ fn policies(from: &envoy::FilterChain, path: &Path<'_>) -> Result<Vec<RuleSet>, 
 
 fn is_policy(filter: &envoy::Filter) -> bool {
     matches!(&filter.config_type, Some(envoy::filter::ConfigType::TypedConfig(any)) if is_type::<tcp_rbac::Rbac>(any))
+}
+
+/// How metrics are shown, by the listener's metadata.
+fn metric_rules(facts: &Struct) -> Vec<MetricRule> {
+    let Some(pb::Kind::ListValue(list)) = facts.fields.get("metrics").and_then(|v| v.kind.as_ref()) else {
+        return Vec::new();
+    };
+    let text = |value: &pb::Value| match &value.kind {
+        Some(pb::Kind::StringValue(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let rules = list.values.iter().filter_map(|value| match &value.kind {
+        Some(pb::Kind::StructValue(rule)) => Some(rule),
+        _ => None,
+    });
+    rules
+        .map(|rule| {
+            let kind = |key: &str| rule.fields.get(key).and_then(|v| v.kind.as_ref());
+            let mut set: Vec<(String, String)> = pb::get_struct(rule, "set")
+                .into_iter()
+                .flat_map(|set| &set.fields)
+                .map(|(label, value)| (label.clone(), text(value)))
+                .collect();
+            set.sort();
+            MetricRule {
+                metric: pb::get_text(rule, "metric").to_owned(),
+                disabled: match kind("disabled") {
+                    Some(pb::Kind::BoolValue(value)) => Some(*value),
+                    _ => None,
+                },
+                remove: match kind("remove") {
+                    Some(pb::Kind::ListValue(list)) => list.values.iter().map(text).collect(),
+                    _ => Vec::new(),
+                },
+                set,
+            }
+        })
+        .collect()
 }
 
 /// The tables of an HTTP proxy port, when the listener's metadata has them for this fallback.

@@ -1,5 +1,6 @@
 //! Access logs.
 
+use mesh_model::expression::Expression;
 use mesh_model::listener::{AccessLog, AccessLogFormat};
 
 use super::value::inline_text;
@@ -20,7 +21,14 @@ const ENVOY_TEXT: &str = concat!(
 pub(super) fn access_logs(from: &[accesslog::AccessLog], path: &Path<'_>) -> Result<Vec<AccessLog>, Invalid> {
     from.iter()
         .enumerate()
-        .map(|(i, one)| access_log(one, &path.item("access_log", i)))
+        .map(|(i, one)| {
+            let path = path.item("access_log", i);
+            let filter = filter(one.filter.as_ref(), &path.field("filter"))?;
+            Ok(AccessLog {
+                filter,
+                ..access_log(one, &path)?
+            })
+        })
         .collect()
 }
 
@@ -54,12 +62,33 @@ fn access_log(from: &accesslog::AccessLog, path: &Path<'_>) -> Result<AccessLog,
         Some(F::Format(text)) => Ok(AccessLog {
             path: log.path.clone(),
             format: text_format(text),
+            filter: None,
         }),
         Some(F::JsonFormat(keys) | F::TypedJsonFormat(keys)) => Ok(AccessLog {
             path: log.path.clone(),
             format: json_format(keys, &path.field("json_format"))?,
+            filter: None,
         }),
     }
+}
+
+/// The one kind of filter that is known: an expression.
+fn filter(from: Option<&accesslog::AccessLogFilter>, path: &Path<'_>) -> Result<Option<Expression>, Invalid> {
+    use accesslog::access_log_filter::FilterSpecifier;
+    use accesslog::extension_filter::ConfigType;
+    let Some(from) = from else { return Ok(None) };
+    let path = path.field("extension_filter");
+    let Some(FilterSpecifier::ExtensionFilter(extension)) = &from.filter_specifier else {
+        return Err(path.invalid("only expressions filter access logs"));
+    };
+    let Some(ConfigType::TypedConfig(any)) = &extension.config_type else {
+        return Err(path.field("typed_config").invalid("is missing"));
+    };
+    let path = path.field("typed_config");
+    let filter: pb::cel::ExpressionFilter = unpack(any, &path)?;
+    Expression::new(&filter.expression)
+        .map(Some)
+        .map_err(|reason| path.field("expression").invalid(reason))
 }
 
 fn sink(
@@ -79,6 +108,7 @@ fn sink(
     Ok(AccessLog {
         path: file.to_owned(),
         format,
+        filter: None,
     })
 }
 

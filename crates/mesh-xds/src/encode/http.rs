@@ -1,11 +1,13 @@
 //! HTTP connection managers.
 
-use mesh_model::listener::{Codec, ForwardClientCert, HttpConnection, RouteSource, Tracing};
+use mesh_model::listener::{
+    Codec, CustomTag, ForwardClientCert, HttpConnection, RouteSource, TagSource, Tracing,
+};
 
 use super::{authorization, external, log, route};
 use crate::Any;
 use crate::pb::hcm::http_connection_manager as inner;
-use crate::pb::{self, core, hcm, name, number, trace};
+use crate::pb::{self, core, hcm, name, number, tag, trace};
 
 pub(super) fn connection_manager(from: &HttpConnection) -> hcm::HttpConnectionManager {
     let (server_name, transformation) = match (&from.server_name, from.server_name_if_absent) {
@@ -109,6 +111,24 @@ fn forward(from: ForwardClientCert) -> inner::ForwardClientCertDetails {
     }
 }
 
+fn custom_tag(from: &CustomTag) -> tag::CustomTag {
+    use tag::custom_tag::{Environment, Header, Literal, Type};
+    tag::CustomTag {
+        tag: from.name.clone(),
+        r#type: Some(match &from.value {
+            TagSource::Literal(value) => Type::Literal(Literal { value: value.clone() }),
+            TagSource::Environment { name, default } => Type::Environment(Environment {
+                name: name.clone(),
+                default_value: default.clone(),
+            }),
+            TagSource::Header { name, default } => Type::RequestHeader(Header {
+                name: name.clone(),
+                default_value: default.clone(),
+            }),
+        }),
+    }
+}
+
 fn tracing(from: &Tracing) -> inner::Tracing {
     let provider = from.collector_cluster.as_ref().map(|cluster| {
         let config = trace::OpenTelemetryConfig {
@@ -133,6 +153,7 @@ fn tracing(from: &Tracing) -> inner::Tracing {
             value: from.sampling_percent,
         }),
         max_path_tag_length: Some(number(from.max_path_tag)),
+        custom_tags: from.custom_tags.iter().map(custom_tag).collect(),
         provider,
         ..inner::Tracing::default()
     }

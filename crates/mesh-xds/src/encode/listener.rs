@@ -1,7 +1,7 @@
 //! Listeners and filter chains.
 
 use mesh_model::listener::{
-    ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource, TcpProxy,
+    ChainMatch, ConnectionService, Direction, FilterChain, Listener, MetricRule, RouteSource, TcpProxy,
 };
 
 use super::tls::downstream_socket;
@@ -94,6 +94,9 @@ fn metadata<'a>(chains: impl Iterator<Item = &'a FilterChain>) -> Option<core::M
                 ]),
             ));
         }
+        if !http.metrics.is_empty() {
+            fields.push(("metrics".to_owned(), metric_rules(&http.metrics)));
+        }
         if http.scheme_from_transport != http.use_remote_address {
             let value = pb::Value {
                 kind: Some(pb::Kind::BoolValue(http.scheme_from_transport)),
@@ -104,6 +107,37 @@ fn metadata<'a>(chains: impl Iterator<Item = &'a FilterChain>) -> Option<core::M
     (!fields.is_empty())
         .then(|| pb::metadata([(METADATA_KEY, pb::structure(fields))]))
         .flatten()
+}
+
+fn metric_rules(from: &[MetricRule]) -> pb::Value {
+    let list = |values: Vec<pb::Value>| pb::Value {
+        kind: Some(pb::Kind::ListValue(pb::ListValue { values })),
+    };
+    let rules = from.iter().map(|rule| {
+        let mut fields = vec![
+            ("metric".to_owned(), pb::text(&rule.metric)),
+            (
+                "remove".to_owned(),
+                list(rule.remove.iter().map(pb::text).collect()),
+            ),
+            (
+                "set".to_owned(),
+                pb::nested(
+                    rule.set
+                        .iter()
+                        .map(|(label, value)| (label.clone(), pb::text(value))),
+                ),
+            ),
+        ];
+        if let Some(disabled) = rule.disabled {
+            let value = pb::Value {
+                kind: Some(pb::Kind::BoolValue(disabled)),
+            };
+            fields.push(("disabled".to_owned(), value));
+        }
+        pb::nested(fields)
+    });
+    list(rules.collect())
 }
 
 fn chain(from: &FilterChain) -> envoy::FilterChain {

@@ -1,5 +1,6 @@
 //! Access logs.
 
+use mesh_model::expression::Expression;
 use mesh_model::listener::{AccessLog, AccessLogFormat};
 
 use crate::log_format::{ISTIO_TEXT, istio_json};
@@ -27,7 +28,22 @@ pub(super) fn access_log(from: &AccessLog) -> accesslog::AccessLog {
     accesslog::AccessLog {
         name: name::FILE_LOG.to_owned(),
         config_type: Some(accesslog::access_log::ConfigType::TypedConfig(pb::pack(&log))),
-        ..accesslog::AccessLog::default()
+        filter: from.filter.as_ref().map(filter),
+    }
+}
+
+fn filter(from: &Expression) -> accesslog::AccessLogFilter {
+    use accesslog::access_log_filter::FilterSpecifier;
+    use accesslog::extension_filter::ConfigType;
+    let filter = pb::cel::ExpressionFilter {
+        expression: from.source().to_owned(),
+        ..pb::cel::ExpressionFilter::default()
+    };
+    accesslog::AccessLogFilter {
+        filter_specifier: Some(FilterSpecifier::ExtensionFilter(accesslog::ExtensionFilter {
+            name: name::CEL_FILTER.to_owned(),
+            config_type: Some(ConfigType::TypedConfig(pb::pack(&filter))),
+        })),
     }
 }
 

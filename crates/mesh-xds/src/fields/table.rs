@@ -123,8 +123,13 @@ message!(HTTP2 = "envoy.config.core.v3.Http2ProtocolOptions" {
 
 message!(ACCESS_LOG = "envoy.config.accesslog.v3.AccessLog" {
     1 name Honoured; 4 typed_config Any(&[&FILE_LOG, &STDOUT_LOG, &STDERR_LOG]);
-    2 filter Refused("access log filters are not supported yet");
+    2 filter Is(&LOG_FILTER);
 });
+message!(LOG_FILTER = "envoy.config.accesslog.v3.AccessLogFilter" { 11 extension_filter Is(&LOG_EXTENSION_FILTER); });
+message!(LOG_EXTENSION_FILTER = "envoy.config.accesslog.v3.ExtensionFilter" {
+    1 name Honoured; 3 typed_config Any(&[&CEL_FILTER]);
+});
+message!(CEL_FILTER = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter" { 1 expression Honoured; });
 message!(FILE_LOG = "envoy.extensions.access_loggers.file.v3.FileAccessLog" {
     1 path Honoured; 2 format Honoured; 3 json_format Is(&STRUCT); 5 log_format Is(&LOG_FORMAT);
 });
@@ -138,9 +143,16 @@ message!(LOG_FORMAT = "envoy.config.core.v3.SubstitutionFormatString" {
 message!(TRACING = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing" {
     3 client_sampling Ignored("client-forced traces follow the head decision"); 4 random_sampling Honoured;
     5 overall_sampling Ignored("the random sampling decides"); 6 verbose Ignored("no event log in spans");
-    7 max_path_tag_length Honoured; 8 custom_tags Ignored("Istio's standard tags are written natively");
+    7 max_path_tag_length Honoured; 8 custom_tags List(&CUSTOM_TAG);
     9 provider Is(&TRACING_PROVIDER); 10 spawn_upstream_span Ignored("every proxy hop has one span");
 });
+message!(CUSTOM_TAG = "envoy.type.tracing.v3.CustomTag" {
+    1 tag Honoured; 2 literal Is(&TAG_LITERAL); 3 environment Is(&TAG_ENVIRONMENT); 4 request_header Is(&TAG_HEADER);
+    5 metadata Ignored("Istio's standard tags are written natively");
+});
+message!(TAG_LITERAL = "envoy.type.tracing.v3.CustomTag.Literal" { 1 value Honoured; });
+message!(TAG_ENVIRONMENT = "envoy.type.tracing.v3.CustomTag.Environment" { 1 name Honoured; 2 default_value Honoured; });
+message!(TAG_HEADER = "envoy.type.tracing.v3.CustomTag.Header" { 1 name Honoured; 2 default_value Honoured; });
 message!(TRACING_PROVIDER = "envoy.config.trace.v3.Tracing.Http" {
     1 name Honoured; 3 typed_config Any(&[&OTEL, &ZIPKIN]);
 });
