@@ -11,10 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 mod capture;
+mod original;
 
 pub(crate) use capture::open as open_tunnel;
 
-use crate::compile::{ChainEntry, Hello, ListenerEntry, Service, Sockets};
+use crate::compile::{ChainEntry, Compiled, Hello, ListenerEntry, Service, Sockets};
+use crate::detect::{Heard, detect};
 use crate::runtime::NodeKind;
 use crate::secure::ProvenPeer;
 use crate::wire::{Stream, Wire};
@@ -108,12 +110,10 @@ async fn accept(worker: Rc<Worker>, address: SocketAddr, socket: Rc<TcpListener>
         }
         match socket.accept().await {
             Ok((stream, remote)) => {
-                let entry = worker
-                    .view()
-                    .and_then(|v| v.compiled.bound.get(&address).cloned());
-                if let Some(entry) = entry {
-                    let registered = worker.register();
-                    tokio::task::spawn_local(serve(Rc::clone(&worker), entry, stream, remote, registered));
+                let Some(view) = worker.view() else { continue };
+                if let Some(entry) = view.compiled.bound.get(&address) {
+                    let arrived = arrive(&worker, &view.compiled, entry, stream, remote);
+                    tokio::task::spawn_local(serve_arrived(arrived));
                 }
             }
             Err(error) => {
@@ -149,6 +149,29 @@ pub(crate) struct Accepted {
     pub(crate) remote: SocketAddr,
     /// Port that the client meant, when it came through the HTTP proxy port.
     pub(crate) captured: Option<u16>,
+    /// Where it was going when the kernel captured it.
+    pub(crate) destination: Option<Destination>,
+    /// The client said nothing: as soon as it does, this listener has to judge again.
+    pub(crate) undecided: Option<Arc<ListenerEntry>>,
+}
+
+/// Where a captured connection was going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// There.
+    At(SocketAddr),
+    /// To the capturing port itself: what goes on to there comes back.
+    Here,
+}
+
+impl Destination {
+    /// Where a connection that goes on to it has to go.
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::At(address) => Some(address),
+            Self::Here => None,
+        }
+    }
 }
 
 /// A connection before anything is known of it.
@@ -162,39 +185,98 @@ struct Arrived {
     remote: SocketAddr,
     registered: Registered,
     captured: Option<u16>,
+    destination: Option<Destination>,
     /// Serves what turns out to be TLS.
     not_http: Option<Arc<ListenerEntry>>,
 }
 
-async fn serve(
-    worker: Rc<Worker>,
-    entry: Arc<ListenerEntry>,
+fn arrive(
+    worker: &Rc<Worker>,
+    compiled: &Compiled,
+    entry: &Arc<ListenerEntry>,
     socket: TcpStream,
     remote: SocketAddr,
-    registered: Registered,
-) {
+) -> Arrived {
     let bound = entry.listener.address;
     // A socket bound to one address is reached by no other.
-    let local = if bound.ip().is_unspecified() || bound.port() == 0 {
-        socket.local_addr().unwrap_or(bound)
+    let mut local = if bound.ip().is_unspecified() || bound.port() == 0 {
+        canonical(socket.local_addr().unwrap_or(bound))
     } else {
         bound
     };
-    let arrived = Arrived {
-        worker,
-        entry,
+    let mut entry = entry;
+    let mut destination = None;
+    if entry.listener.capture.original_destination {
+        let (found, address) = original::destination(&socket, local, bound.port());
+        destination = Some(found);
+        local = address;
+        if entry.listener.capture.hand_off
+            && let Some(address) = found.address()
+            && let Some(behind) = compiled.behind(address)
+        {
+            entry = behind;
+        }
+    }
+    Arrived {
+        worker: Rc::clone(worker),
+        entry: Arc::clone(entry),
         socket,
         read: Vec::new(),
         local,
-        remote,
-        registered,
+        remote: canonical(remote),
+        registered: worker.register(),
         captured: None,
+        destination,
         not_http: None,
-    };
-    serve_arrived(arrived).await;
+    }
 }
 
-async fn serve_arrived(arrived: Arrived) {
+/// IPv4 comes to IPv6 sockets in a wrapping.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+async fn serve_arrived(mut arrived: Arrived) {
+    // A client that was silent at first and then spoke something unexpected comes round a second time.
+    while let Some(again) = serve_once(arrived).await {
+        arrived = again;
+    }
+}
+
+/// What was found out about a client.
+enum Listened {
+    Speech(Hello, Vec<u8>),
+    /// It said nothing in time, and may be waiting for a server that this chain knows.
+    Silence,
+}
+
+async fn listen(
+    entry: &ListenerEntry,
+    socket: &mut TcpStream,
+    read: Vec<u8>,
+    local: SocketAddr,
+    is_edge: bool,
+) -> std::io::Result<Listened> {
+    let limit = entry
+        .listener
+        .detection_timeout
+        .or(is_edge.then_some(HANDSHAKE_LIMIT));
+    if let Heard::Speech(hello, read) = detect(socket, read, limit).await? {
+        return Ok(Listened::Speech(hello, read));
+    }
+    let plain_tcp = |chain: &Arc<ChainEntry>| chain.tls.is_none() && matches!(chain.service, Service::Tcp(_));
+    if entry.chain(&Hello::default(), local).is_some_and(plain_tcp) {
+        return Ok(Listened::Silence);
+    }
+    // Nobody here speaks before the client does.
+    let limit = is_edge.then_some(HANDSHAKE_LIMIT);
+    match detect(socket, Vec::new(), limit).await? {
+        Heard::Speech(hello, read) => Ok(Listened::Speech(hello, read)),
+        Heard::Silence => Err(std::io::ErrorKind::TimedOut.into()),
+    }
+}
+
+async fn serve_once(arrived: Arrived) -> Option<Arrived> {
     let Arrived {
         worker,
         mut entry,
@@ -204,19 +286,21 @@ async fn serve_arrived(arrived: Arrived) {
         remote,
         registered,
         captured,
+        destination,
         not_http,
     } = arrived;
+    let mut undecided = None;
     let (hello, read) = if entry.needs_detection || not_http.is_some() {
-        let edge = worker.node.kind == NodeKind::Edge;
-        let limit = entry
-            .listener
-            .detection_timeout
-            .or(edge.then_some(HANDSHAKE_LIMIT));
-        match crate::detect::detect(&mut socket, read, limit).await {
-            Ok(found) => found,
+        let is_edge = worker.node.kind == NodeKind::Edge;
+        match listen(&entry, &mut socket, read, local, is_edge).await {
+            Ok(Listened::Speech(hello, read)) => (hello, read),
+            Ok(Listened::Silence) => {
+                undecided = Some(Arc::clone(&entry));
+                (Hello::default(), Vec::new())
+            }
             Err(error) => {
                 tracing::debug!(listener = %entry.listener.name, %remote, %error, "nothing detected");
-                return;
+                return None;
             }
         }
     } else {
@@ -227,35 +311,11 @@ async fn serve_arrived(arrived: Arrived) {
     }
     let Some(chain) = entry.chain(&hello, local).cloned() else {
         tracing::debug!(listener = %entry.listener.name, %remote, ?hello, "filter_chain_not_found");
-        return;
+        return None;
     };
-    let (wire, peer, protocol) = match &chain.tls {
-        None => (Wire::new(Stream::Tcp(socket), read), None, None),
-        Some(Err(reason)) => {
-            tracing::debug!(listener = %entry.listener.name, %reason, "no TLS context yet");
-            return;
-        }
-        Some(Ok(context)) => {
-            match crate::secure::terminate(Arc::clone(context), read, socket, HANDSHAKE_LIMIT).await {
-                Ok(tls) => {
-                    let session = tls.get_ref().1;
-                    let peer = session.peer_certificates().and_then(ProvenPeer::of);
-                    let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
-                    (
-                        Wire::new(Stream::Server(Box::new(tls)), Vec::new()),
-                        peer,
-                        protocol,
-                    )
-                }
-                Err(error) => {
-                    tracing::debug!(listener = %entry.listener.name, %remote, %error, "TLS handshake failed");
-                    return;
-                }
-            }
-        }
-    };
+    let (wire, peer, protocol) = secure(&entry, &chain, read, socket, remote).await?;
     let accepted = Accepted {
-        worker,
+        worker: Rc::clone(&worker),
         registered,
         listener: entry.listener.name.clone(),
         wire,
@@ -265,13 +325,62 @@ async fn serve_arrived(arrived: Arrived) {
         local,
         remote,
         captured,
+        destination,
+        undecided,
         chain: Arc::clone(&chain),
     };
     match &chain.service {
         Service::Http(_) => crate::http::serve(accepted).await,
         Service::Tcp(tcp) => {
             let tcp = Arc::clone(tcp);
-            crate::relay::serve(accepted, &tcp).await;
+            if let Some((socket, read)) = crate::relay::serve(accepted, &tcp).await {
+                return Some(Arrived {
+                    registered: worker.register(),
+                    worker,
+                    entry,
+                    socket,
+                    read,
+                    local,
+                    remote,
+                    captured,
+                    destination,
+                    not_http: None,
+                });
+            }
+        }
+    }
+    None
+}
+
+type Secured = (Wire, Option<ProvenPeer>, Option<Vec<u8>>);
+
+/// Terminates TLS where the chain does.
+async fn secure(
+    entry: &ListenerEntry,
+    chain: &ChainEntry,
+    read: Vec<u8>,
+    socket: TcpStream,
+    remote: SocketAddr,
+) -> Option<Secured> {
+    let context = match &chain.tls {
+        None => return Some((Wire::new(Stream::Tcp(socket), read), None, None)),
+        Some(Err(reason)) => {
+            tracing::debug!(listener = %entry.listener.name, %reason, "no TLS context yet");
+            return None;
+        }
+        Some(Ok(context)) => context,
+    };
+    match crate::secure::terminate(Arc::clone(context), read, socket, HANDSHAKE_LIMIT).await {
+        Ok(tls) => {
+            let session = tls.get_ref().1;
+            let peer = session.peer_certificates().and_then(ProvenPeer::of);
+            let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
+            let wire = Wire::new(Stream::Server(Box::new(tls)), Vec::new());
+            Some((wire, peer, protocol))
+        }
+        Err(error) => {
+            tracing::debug!(listener = %entry.listener.name, %remote, %error, "TLS handshake failed");
+            None
         }
     }
 }

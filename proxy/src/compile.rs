@@ -2,7 +2,7 @@
 //! carried over from the snapshot before.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -30,6 +30,22 @@ pub(crate) struct Compiled {
     pub(crate) listeners: BTreeMap<String, Arc<ListenerEntry>>,
     /// Listeners that are bound, by address.
     pub(crate) bound: BTreeMap<SocketAddr, Arc<ListenerEntry>>,
+    /// Listeners that only a capturing one hands connections to, by address.
+    behind: HashMap<SocketAddr, Arc<ListenerEntry>>,
+}
+
+impl Compiled {
+    /// The listener for captured connections to `destination`: of that very address, or of all addresses of its port.
+    #[must_use]
+    pub(crate) fn behind(&self, destination: SocketAddr) -> Option<&Arc<ListenerEntry>> {
+        let port = destination.port();
+        let any = || {
+            [IpAddr::from([0_u8; 4]), IpAddr::from([0_u16; 8])]
+                .into_iter()
+                .find_map(|ip| self.behind.get(&SocketAddr::new(ip, port)))
+        };
+        self.behind.get(&destination).or_else(any)
+    }
 }
 
 /// A route table with its entries.
@@ -114,8 +130,14 @@ pub(crate) fn compile(
             );
         }
     }
+    let behind = listeners
+        .values()
+        .filter(|entry| !entry.listener.bind_to_port)
+        .map(|entry| (entry.listener.address, Arc::clone(entry)))
+        .collect();
     if problems.refused.is_empty() {
         Ok(Compiled {
+            behind,
             snapshot,
             clusters,
             listeners,

@@ -24,7 +24,11 @@ const TRUST_DOMAIN: &str = "cluster.local";
 
 /// Sightline's data plane: sidecar and gateway.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "sightline-proxy", version)]
+#[command(
+    name = "sightline-proxy",
+    version,
+    after_help = "sightline-proxy init puts the rules that capture a pod's traffic; see sightline-proxy init --help"
+)]
 pub struct Arguments {
     /// Envoy bootstrap, YAML or JSON.
     #[arg(short = 'c', long, env = "SIGHTLINE_CONFIG_PATH", value_name = "FILE")]

@@ -14,13 +14,20 @@ const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// The HTTP/2 connection preface.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Reads until the protocol is known. `limit` bounds the wait for the first byte; a client that says nothing in
-/// time is taken for plaintext (server-first protocols). `read` came already.
+/// What was heard of a client.
+pub(crate) enum Heard {
+    /// What it speaks, and the bytes that said so.
+    Speech(Hello, Vec<u8>),
+    /// Nothing in time: it may be waiting for the server.
+    Silence,
+}
+
+/// Reads until the protocol is known. `limit` bounds the wait for the first byte. `read` came already.
 pub(crate) async fn detect(
     socket: &mut TcpStream,
     mut read: Vec<u8>,
     limit: Option<Duration>,
-) -> std::io::Result<(Hello, Vec<u8>)> {
+) -> std::io::Result<Heard> {
     let before = read.len();
     read.reserve(2048);
     let first = async { socket.read_buf(&mut read).await };
@@ -28,23 +35,48 @@ pub(crate) async fn detect(
         _ if before > 0 => before,
         Some(limit) => match tokio::time::timeout(limit, first).await {
             Ok(n) => n?,
-            Err(_) => return Ok((Hello::default(), read)),
+            Err(_) => return Ok(Heard::Silence),
         },
         None => first.await?,
     };
     if n == 0 {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
-    if read.first() != Some(&0x16) {
+    let is_tls = read.first() == Some(&0x16);
+    if !is_tls {
+        more_of_a_method(socket, &mut read).await?;
         let mut hello = Hello::default();
         if let Some(protocol) = plain_protocol(&read) {
             hello.protocols.push(protocol.to_vec());
         }
-        return Ok((hello, read));
+        return Ok(Heard::Speech(hello, read));
     }
     tokio::time::timeout(HELLO_LIMIT, tls_hello(socket, read))
         .await
         .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+        .map(|(hello, read)| Heard::Speech(hello, read))
+}
+
+/// How long the rest of what may become a request line is waited for.
+const METHOD_LIMIT: Duration = Duration::from_millis(100);
+/// Longest method.
+const METHOD_MAX: usize = 20;
+
+/// The first segment may end inside the method; then it is not known yet whether it is one.
+async fn more_of_a_method(socket: &mut TcpStream, read: &mut Vec<u8>) -> std::io::Result<()> {
+    let undecided = |read: &[u8]| {
+        let method = read.len() <= METHOD_MAX && read.iter().all(|b| b.is_ascii_uppercase() || *b == b'-');
+        method || (read.len() < PREFACE.len() && PREFACE.starts_with(read))
+    };
+    let more = async {
+        while undecided(read) {
+            if socket.read_buf(read).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(METHOD_LIMIT, more).await.unwrap_or(Ok(()))
 }
 
 async fn tls_hello(socket: &mut TcpStream, mut read: Vec<u8>) -> std::io::Result<(Hello, Vec<u8>)> {
@@ -87,7 +119,7 @@ fn plain_protocol(read: &[u8]) -> Option<&'static [u8]> {
     let line = read.split(|b| *b == b'\r' || *b == b'\n').next()?;
     let method = line.split(|b| *b == b' ').next()?;
     let is_token = !method.is_empty()
-        && method.len() <= 20
+        && method.len() <= METHOD_MAX
         && method.iter().all(|b| b.is_ascii_uppercase() || *b == b'-');
     (is_token && line.len() > method.len()).then_some(b"http/1.1")
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -405,11 +405,24 @@ async fn open(cluster: &ClusterEntry, address: SocketAddr) -> std::io::Result<Tc
     } else {
         TcpSocket::new_v6()?
     };
-    if let Some(bind) = cluster.config.bind {
-        socket.bind(SocketAddr::new(bind, 0))?;
+    if let Some(source) = cluster.config.bind.and_then(|bind| source(bind, address)) {
+        socket.bind(SocketAddr::new(source, 0))?;
     }
     socket.set_nodelay(true)?;
     socket.connect(address).await
+}
+
+/// The source address for a destination: what is configured, or what stands for it in the other kind of address.
+fn source(configured: IpAddr, destination: SocketAddr) -> Option<IpAddr> {
+    let (v4, v6) = (
+        IpAddr::from([127, 0, 0, 6]),
+        IpAddr::from([0, 0, 0, 0, 0, 0, 0, 6]),
+    );
+    match (configured.is_ipv4(), destination.is_ipv4()) {
+        (true, true) | (false, false) => Some(configured),
+        (true, false) => (configured == v4).then_some(v6),
+        (false, true) => (configured == v6).then_some(v4),
+    }
 }
 
 fn connect_reason(error: &std::io::Error) -> String {

@@ -8,7 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use mesh_model::listener::{Codec, Direction};
 
-use crate::accept::Accepted;
+use crate::accept::{Accepted, Destination};
 use crate::codec::head::{Request, Response};
 use crate::compile::{HttpEntry, Service};
 use crate::metadata::Peer;
@@ -36,6 +36,8 @@ pub(crate) struct Downstream {
     pub(crate) tls: bool,
     /// Port that the client meant, when it came through the HTTP proxy port.
     pub(crate) captured: Option<u16>,
+    /// Where the connection was going when the kernel captured it.
+    pub(crate) destination: Option<Destination>,
     /// What the client's certificate proved.
     pub(crate) peer: Option<ProvenPeer>,
     /// The client proved a mesh identity.
@@ -130,6 +132,7 @@ impl Session {
             server_name: accepted.hello.server_name.take(),
             tls: accepted.wire.stream.is_tls(),
             captured: accepted.captured,
+            destination: accepted.destination,
             peer: proven,
             mesh,
             last_peer: RefCell::new(None),

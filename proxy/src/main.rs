@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use sightline_proxy::admin::SetLogLevel;
 use sightline_proxy::config::{Arguments, Config, EXIT_CONFIGURATION, log_filter};
+use sightline_proxy::init::{self, InitError};
 use sightline_proxy::run::{RunError, run};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -14,6 +15,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 const EXIT_UNAVAILABLE: u8 = 69;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == "init") {
+        return init();
+    }
     let config = match Config::load(Arguments::parse()) {
         Ok(config) => config,
         Err(errors) => {
@@ -51,6 +55,23 @@ fn main() -> ExitCode {
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::from(EXIT_UNAVAILABLE)
+        }
+    }
+}
+
+fn init() -> ExitCode {
+    // The name of the subcommand stands where the program's does.
+    match init::Arguments::parse_from(std::env::args_os().skip(1)).run() {
+        Ok(shown) => {
+            print!("{shown}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            match error {
+                InitError::Arguments(_) => ExitCode::from(EXIT_CONFIGURATION),
+                InitError::Run(_) => ExitCode::from(EXIT_UNAVAILABLE),
+            }
         }
     }
 }

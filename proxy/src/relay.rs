@@ -18,12 +18,14 @@ use mesh_model::listener::Direction;
 use mesh_model::record::SpanKind;
 use mesh_model::route::split_port;
 use mesh_model::workload::{UNKNOWN, Workload};
+use tokio::net::TcpStream;
 
-use crate::accept::Accepted;
+use crate::accept::{Accepted, Destination};
 use crate::access_log::Line;
 use crate::call::{Call, service_of};
 use crate::codec::head::Framing;
-use crate::compile::{ClusterEntry, EndpointEntry, TcpEntry};
+use crate::compile::{ClusterEntry, EndpointEntry, ListenerEntry, TcpEntry};
+use crate::detect::{Heard, detect};
 use crate::dial::{self, DialError, Facts};
 use crate::http::Client;
 use crate::metadata::Peer;
@@ -31,7 +33,7 @@ use crate::record::{Completed, Connected, Ended, Rule, Texts};
 use crate::refusal::{Refusal, Reset};
 use crate::stats::{Completion, SlotKey};
 use crate::upstream::Upstream;
-use crate::wire::Wire;
+use crate::wire::{Stream, Wire};
 use crate::worker::{Connection, Worker};
 use crate::{pick, shape};
 
@@ -106,8 +108,13 @@ async fn copy(
     idle: Option<Duration>,
     total: &Cell<Moved>,
 ) -> bool {
-    let (mut up, mut down) = (Lane::default(), Lane::default());
-    let mut moved = 0;
+    let before = total.get();
+    let lane = |bytes| Lane {
+        bytes,
+        ..Lane::default()
+    };
+    let (mut up, mut down) = (lane(before.up), lane(before.down));
+    let mut moved = before.up + before.down;
     poll_fn(|cx| {
         let a = up.poll(cx, client, upstream);
         let b = down.poll(cx, upstream, client);
@@ -154,10 +161,13 @@ struct TcpCall<'a> {
     opened: bool,
     /// `CONNECTION_TERMINATION_DETAILS`.
     termination: String,
+    /// Another chain serves the connection, and records it.
+    handed_back: bool,
 }
 
-/// Serves a TCP connection to its end.
-pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
+/// Serves a TCP connection to its end; or answers the client's socket with what it said, when that shows that another
+/// chain has to serve it.
+pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) -> Option<Unexpected> {
     let peer = accepted.peer.as_ref().map(|proven| {
         accepted
             .worker
@@ -179,13 +189,14 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
         told: Cell::default(),
         opened: false,
         termination: String::new(),
+        handed_back: false,
         accepted,
     };
     if let Some(guard) = &entry.guard
         && let Some(denied) = guard.ask(&call.access_facts())
     {
         call.termination = denied;
-        return;
+        return None;
     }
     let weights = entry.config.clusters.iter().map(|(_, weight)| *weight);
     let position = if entry.clusters.len() == 1 {
@@ -195,12 +206,16 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
     };
     let Some(cluster) = position.and_then(|at| entry.clusters.get(at).cloned().flatten()) else {
         call.flags = ResponseFlags::NO_CLUSTER;
-        return;
+        return None;
     };
     call.cluster = Some(Arc::clone(&cluster));
     let worker = Rc::clone(&call.accepted.worker);
     let endpoint = if cluster.config.discovery == Discovery::OriginalDestination {
-        Some(cluster.dynamic_endpoint(call.accepted.local))
+        match call.accepted.destination {
+            // What goes on to the capturing port comes back.
+            Some(Destination::Here) => None,
+            _ => Some(cluster.dynamic_endpoint(call.accepted.local)),
+        }
     } else {
         let hash = entry
             .config
@@ -210,7 +225,7 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
     };
     let Some(endpoint) = endpoint else {
         call.flags = ResponseFlags::NO_HEALTHY_UPSTREAM;
-        return;
+        return None;
     };
     call.attempts = 1;
     call.endpoint = Some(Arc::clone(&endpoint));
@@ -221,6 +236,20 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
             let timer = Rc::clone(&call.accepted.registered.connection);
             let idle = entry.config.idle_timeout;
             timer.set_deadline(idle.map(|idle| Instant::now() + idle));
+            if let Some(listener) = call.accepted.undecided.take() {
+                match first_word(&mut call, &listener, &mut upstream, &timer).await {
+                    FirstWord::AsExpected => {}
+                    FirstWord::Unexpected(unexpected) => {
+                        call.handed_back = true;
+                        return Some(unexpected);
+                    }
+                    FirstWord::TooLate => {
+                        "late_tls_hello".clone_into(&mut call.termination);
+                        return None;
+                    }
+                    FirstWord::End => return None,
+                }
+            }
             let limit = entry.config.max_duration.map(|most| call.started + most);
             let slot = call.slot();
             let series = call.series(&slot);
@@ -252,6 +281,65 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) {
                 call.transport_failure = reason;
             }
         }
+    }
+    None
+}
+
+/// A client's socket, and what was read from it.
+pub(crate) type Unexpected = (TcpStream, Vec<u8>);
+
+/// What a client said that was silent at first.
+enum FirstWord {
+    /// What this chain serves.
+    AsExpected,
+    /// What another chain serves.
+    Unexpected(Unexpected),
+    /// What another chain serves, when the server had spoken already.
+    TooLate,
+    /// Nothing.
+    End,
+}
+
+/// Passes on what the server says until the client says something, and judges that.
+async fn first_word(
+    call: &mut TcpCall<'_>,
+    listener: &ListenerEntry,
+    upstream: &mut Wire,
+    timer: &Connection,
+) -> FirstWord {
+    let mut down = Lane::default();
+    let client = &mut call.accepted.wire;
+    let spoke = poll_fn(|cx| {
+        let failed = matches!(down.poll(cx, upstream, client), Poll::Ready(Err(_)));
+        if failed || timer.poll_deadline(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        client.poll_readable(cx).map(|readable| readable.is_ok())
+    })
+    .await;
+    call.moved.set(Moved {
+        up: 0,
+        down: down.bytes,
+    });
+    let (true, Stream::Tcp(mut socket)) = (spoke, std::mem::replace(&mut client.stream, Stream::None)) else {
+        return FirstWord::End;
+    };
+    let Ok(Heard::Speech(hello, read)) = detect(&mut socket, Vec::new(), None).await else {
+        // It left without a word: the server's end is to be told.
+        client.stream = Stream::Tcp(socket);
+        return FirstWord::AsExpected;
+    };
+    let same = listener
+        .chain(&hello, call.accepted.local)
+        .is_some_and(|chain| Arc::ptr_eq(chain, &call.accepted.chain));
+    if same {
+        *client = Wire::new(Stream::Tcp(socket), read);
+        call.accepted.hello = hello;
+        FirstWord::AsExpected
+    } else if down.bytes == 0 {
+        FirstWord::Unexpected((socket, read))
+    } else {
+        FirstWord::TooLate
     }
 }
 
@@ -433,6 +521,9 @@ impl TcpCall<'_> {
 
 impl Drop for TcpCall<'_> {
     fn drop(&mut self) {
+        if self.handed_back {
+            return;
+        }
         let ended = Instant::now();
         let duration = ended.saturating_duration_since(self.started);
         let slot = self.slot();
@@ -544,8 +635,12 @@ pub(crate) async fn connect<C: Client>(
     Ok(false)
 }
 
-/// Where a request to a passthrough cluster goes: what the authority names at an HTTP proxy port.
+/// Where a request to a passthrough cluster goes: where the captured connection was going, or what the authority names at an HTTP proxy port.
 pub(crate) async fn original_destination(call: &Call, cluster: &ClusterEntry) -> Option<Arc<EndpointEntry>> {
+    if let Some(destination) = call.context.downstream.destination {
+        let address = destination.address()?;
+        return Some(call.context.worker.dynamic_endpoint(cluster, address));
+    }
     let authority = call.heads.request.authority_bytes();
     let (host, port) = split_port(authority);
     let host = std::str::from_utf8(host).ok()?.to_owned();

@@ -22,7 +22,7 @@ use crate::report::outbox::Parts;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::serve::{Handler, Pages};
 use crate::status::{self, Application, Facts, Health, application};
-use crate::{discovery, report};
+use crate::{discovery, dns, report};
 
 /// Name of the control plane in its certificate.
 const CONTROL_PLANE: &str = "istiod.istio-system.svc";
@@ -93,6 +93,9 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunEr
     } else {
         pages.serve();
     }
+    if dns::is_wanted(config.bootstrap.node.metadata.as_ref()) {
+        start_lookups(&runtime).await?;
+    }
     follow_identity(identity.clone(), runtime.clone());
     tokio::spawn(crate::memory::follow());
     tokio::spawn(crate::overload::follow(config.memory_limit));
@@ -153,6 +156,18 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), RunEr
     reporting.end().await;
     tracing::info!("ended");
     Ok(())
+}
+
+async fn start_lookups(runtime: &Runtime) -> Result<(), RunError> {
+    // Without the file there is nobody to ask; the names of the mesh are answered all the same.
+    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    dns::start(runtime.clone(), &resolv_conf)
+        .await
+        .map_err(|error| RunError::Bind {
+            what: "DNS proxy",
+            address: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port::DNS),
+            error,
+        })
 }
 
 /// SIGTERM, SIGINT and the admin page's quit.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mesh_model::listener::{ConnectionService, Direction};
+use mesh_model::listener::{Capture, ConnectionService, Direction};
+use mesh_model::names::NameTable;
 use mesh_model::snapshot::Snapshot;
 use mesh_model::workload::Workload;
 use parking_lot::Mutex;
@@ -300,6 +301,16 @@ impl Runtime {
         view
     }
 
+    /// What captured lookups are answered; `None` until it is known, or when nothing is answered.
+    #[must_use]
+    pub fn names(&self) -> Option<Arc<NameTable>> {
+        let compiled = self.0.compiled.lock();
+        compiled
+            .iter()
+            .flat_map(|c| c.bound.values())
+            .find_map(|entry| entry.listener.capture.names.clone())
+    }
+
     /// Bound listeners.
     #[must_use]
     pub fn listeners(&self) -> Vec<ListenerState> {
@@ -433,7 +444,7 @@ fn bind(
     let address = entry.listener.address;
     let began = Instant::now();
     let bound = loop {
-        match bind_all(address, workers, inherited.as_deref()) {
+        match bind_all(address, &entry.listener.capture, workers, inherited.as_deref()) {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && began.elapsed() < REBIND_LIMIT => {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -460,14 +471,15 @@ fn bind(
 
 fn bind_all(
     address: SocketAddr,
+    capture: &Capture,
     workers: usize,
     inherited: Option<&[std::net::TcpListener]>,
 ) -> std::io::Result<Vec<Vec<std::net::TcpListener>>> {
     let Some(inherited) = inherited else {
         // Without SO_REUSEPORT first: a port that another process shares is a port in use.
-        drop(listening_socket(address, false)?);
+        drop(listening_socket(address, capture, false)?);
         return (0..workers)
-            .map(|_| Ok(vec![listening_socket(address, true)?]))
+            .map(|_| Ok(vec![listening_socket(address, capture, true)?]))
             .collect();
     };
     // Every queue that the process before had filled is emptied by somebody.
@@ -478,13 +490,24 @@ fn bind_all(
         }
     }
     for own in all.iter_mut().filter(|own| own.is_empty()) {
-        own.push(listening_socket(address, true)?);
+        own.push(listening_socket(address, capture, true)?);
     }
     Ok(all)
 }
 
-fn listening_socket(address: SocketAddr, shared: bool) -> std::io::Result<std::net::TcpListener> {
+fn listening_socket(
+    address: SocketAddr,
+    capture: &Capture,
+    shared: bool,
+) -> std::io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if capture.original_destination && address.is_ipv6() {
+        // Captured traffic of both kinds comes to one port.
+        socket.set_only_v6(false)?;
+    }
+    if capture.transparent {
+        transparent(&socket)?;
+    }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
@@ -495,4 +518,17 @@ fn listening_socket(address: SocketAddr, shared: bool) -> std::io::Result<std::n
         socket.listen(4096)?;
     }
     Ok(socket.into())
+}
+
+/// Takes connections to any address.
+fn transparent(socket: &Socket) -> std::io::Result<()> {
+    // One bit of the socket, whichever kind of address it has.
+    socket.set_ip_transparent_v4(true).map_err(|error| {
+        std::io::Error::new(
+            error.kind(),
+            format!(
+                "a transparent socket is not permitted ({error}): give the proxy the capability NET_ADMIN"
+            ),
+        )
+    })
 }

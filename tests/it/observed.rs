@@ -15,7 +15,7 @@ use mesh_stories::observed::better::expect_better;
 use mesh_stories::observed::case::Case;
 use mesh_stories::observed::children::Programs;
 use mesh_stories::observed::compare::compare;
-use mesh_stories::observed::fixture::Fixture;
+use mesh_stories::observed::fixture::{Fixture, Layout};
 use mesh_stories::observed::outcome::Outcome;
 use mesh_stories::observed::play::{Player, ask_admission};
 use mesh_stories::observed::verdict::{Reason, Verdict, read_list, reasons, report, write_list};
@@ -207,14 +207,16 @@ fn chosen(mut cases: Vec<Case>) -> Vec<Case> {
 
 fn plan(fixture: &str) -> anyhow::Result<Plan> {
     let base = AddressBase::parse("127.80.0.0/16").map_err(anyhow::Error::msg)?;
+    let layout = Layout::Plain(base);
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("observed");
     let _ = std::fs::remove_dir_all(&folder);
     let logs = folder.join("logs");
     std::fs::create_dir_all(&logs)?;
     let echo = PathBuf::from(env!("CARGO_BIN_EXE_rtecho"));
     Ok(Plan {
-        fixture: Fixture::read(fixture, base)?,
-        base,
+        fixture: Fixture::read(fixture, layout)?,
+        layout,
+        dns: None,
         programs: Programs {
             folder: echo.parent().map(Path::to_path_buf).unwrap_or_default(),
             echo,

@@ -48,6 +48,7 @@ impl Server {
             source: self.ip,
             first: SocketAddr::new(self.ip, port),
             tunnel: None,
+            pod: None,
             tls: (port == 8443).then(|| "tls.routing.test".to_owned()),
         }
     }

@@ -1,2 +1,3 @@
 //! Whole-mesh stories: what users come for, run against the real processes.
 pub mod observed;
+pub mod pods;

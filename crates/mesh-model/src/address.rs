@@ -21,6 +21,8 @@ pub mod port {
     pub const AGENT: u16 = 15020;
     /// Readiness.
     pub const READINESS: u16 = 15021;
+    /// Captured name lookups.
+    pub const DNS: u16 = 15053;
     /// Embedded Kubernetes API.
     pub const API_SERVER: u16 = 15080;
     /// Proxy Prometheus.

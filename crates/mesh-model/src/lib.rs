@@ -10,6 +10,7 @@ pub mod workload;
 
 pub mod expression;
 pub mod matching;
+pub mod names;
 pub mod path;
 pub mod record;
 pub mod request;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::authorization::{External, Policies};
 use crate::cluster::{CertificateSource, PeerValidation};
 use crate::expression::Expression;
+use crate::names::NameTable;
 use crate::route::{RouteOrigin, RouteTable};
 use crate::token::TokenRules;
 
@@ -31,6 +32,21 @@ pub struct Listener {
     pub detection_timeout: Option<Duration>,
     /// False for listeners that exist only behind a capturing one.
     pub bind_to_port: bool,
+    /// What it does with captured connections.
+    pub capture: Capture,
+}
+
+/// What a listener does with connections that the kernel sent its way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Capture {
+    /// Where a connection was going is asked of the kernel; chains match on it (Envoy's `original_dst`).
+    pub original_destination: bool,
+    /// The listener of that destination serves the connection, if there is one (`use_original_dst`).
+    pub hand_off: bool,
+    /// The socket takes connections to any address (TPROXY).
+    pub transparent: bool,
+    /// What captured lookups are answered. Travels as `filter_metadata["sightline"].names` on the listener.
+    pub names: Option<std::sync::Arc<NameTable>>,
 }
 
 /// Traffic direction (Envoy `TrafficDirection`).

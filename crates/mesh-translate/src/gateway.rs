@@ -10,7 +10,7 @@ use mesh_crd::networking::gateway::{Gateway, Server};
 use mesh_crd::networking::labels_match;
 use mesh_crd::{Object, ObjectKey, Resource, host};
 use mesh_model::listener::{
-    ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, Listener, RouteSource,
+    Capture, ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, Listener, RouteSource,
 };
 use mesh_model::route::{Domain, Route, RouteTable, VirtualHost};
 use mesh_model::snapshot::Snapshot;
@@ -141,6 +141,7 @@ impl Port<'_> {
             default_chain: None,
             detection_timeout: None,
             bind_to_port: true,
+            capture: Capture::default(),
             name,
         };
         out.listeners.insert(listener.name.clone(), Arc::new(listener));

@@ -1,8 +1,10 @@
 //! A sidecar's inbound side: a listener for each workload port of the services that the workload is part of.
 
+mod captured;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use mesh_model::cluster::{
     CertificateSource, Cluster, Discovery, Endpoint, Endpoints, PeerValidation, RootSource, UpstreamProtocol,
 };
 use mesh_model::listener::{
-    ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, Listener, RouteSource, TcpProxy,
+    Capture, ChainMatch, ConnectionService, Direction, DownstreamTls, FilterChain, Listener, RouteSource,
+    TcpProxy,
 };
 use mesh_model::retry::{RetryOn, RetryPolicy};
 use mesh_model::route::{
@@ -45,16 +48,18 @@ const MESH_ALPN: &[&str] = &[
 ];
 /// Plain protocols that the first bytes tell.
 const PLAIN_HTTP: &[&str] = &["http/1.1", "h2c"];
-/// After this, a silent client of a TCP port is passed as plaintext. Long enough for the ClientHello of a sidecar on
-/// a starved machine: one that came later would be relayed to the application as if it were plaintext.
-const DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
+/// After this, the application behind a silent client is connected to, as it may be the one that speaks first. Should the
+/// client speak first after all, what it says still decides.
+const DETECTION_TIMEOUT: Duration = Duration::from_millis(100);
+/// Where a Sidecar object's `defaultEndpoint` is.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Adds listeners and clusters.
 pub(crate) fn build(world: &World, index: &Index, node: &ProxyNode, out: &mut Snapshot) {
-    let Some(application) = node.application else {
+    if node.application.is_none() && !node.is_captured() {
         return;
-    };
+    }
     let modes = PeerModes::of(world, index, &node.namespace, &node.labels);
     let workload = access::Workload {
         namespace: &node.namespace,
@@ -64,20 +69,37 @@ pub(crate) fn build(world: &World, index: &Index, node: &ProxyNode, out: &mut Sn
     outbound::asked_services(world, index, node, &asked, out);
     let sidecar = visible::sidecar(world, index, node).map(|sidecar| &sidecar.spec);
     let own_pool = sidecar.and_then(|s| s.inbound_connection_pool.as_ref());
-    for served in served(world, index, node, sidecar) {
-        let side = Inbound {
+    let served = served(world, index, node, sidecar);
+    let sides = served.iter().map(|served| Inbound {
+        world,
+        index,
+        node,
+        service: Some(served.service),
+        service_port: &served.service_port,
+        port: served.port,
+        application: match node.application {
+            Some(application) => Some(SocketAddr::new(application, served.application_port)),
+            // A Sidecar object may say where the application is; else it is where the connection was going.
+            None if served.application_port == served.port => None,
+            None => Some(SocketAddr::new(LOOPBACK, served.application_port)),
+        },
+        pool: served.pool.or(own_pool),
+        asked: &asked,
+    });
+    if node.is_captured() {
+        let pod = captured::Pod {
             world,
             index,
             node,
-            service: served.service,
-            service_port: &served.service_port,
-            port: served.port,
-            application: SocketAddr::new(application, served.application_port),
-            pool: served.pool.or(own_pool),
+            modes: &modes,
             asked: &asked,
         };
+        captured::build(&pod, &sides.collect::<Vec<_>>(), out);
+        return;
+    }
+    for side in sides {
         let cluster = side.cluster();
-        let listener = side.listener(modes.at(served.port), &cluster.name);
+        let listener = side.listener(modes.at(side.port), &cluster.name);
         out.clusters.insert(cluster.name.clone(), Arc::new(cluster));
         out.listeners.insert(listener.name.clone(), Arc::new(listener));
     }
@@ -176,7 +198,7 @@ fn ports<'a>(
             let listed = port
                 .endpoints
                 .iter()
-                .find(|e| e.address.ip() == node.address)
+                .find(|e| node.addresses.contains(&e.address.ip()))
                 .map(|e| e.address.port());
             let by_selector = || match &port.target {
                 TargetPort::Number(n) => Some(*n),
@@ -195,11 +217,12 @@ struct Inbound<'a> {
     world: &'a World,
     index: &'a Index,
     node: &'a ProxyNode,
-    service: &'a MeshService,
+    /// `None` = a port that no service has.
+    service: Option<&'a MeshService>,
     service_port: &'a ServicePort,
     port: u16,
-    /// Where the application is.
-    application: SocketAddr,
+    /// Where the application is; `None` = where the connection was going.
+    application: Option<SocketAddr>,
     /// Limits of the Sidecar object.
     pool: Option<&'a ConnectionPool>,
     asked: &'a Asked,
@@ -208,15 +231,18 @@ struct Inbound<'a> {
 impl Inbound<'_> {
     fn cluster(&self) -> Cluster {
         let mut cluster = cluster::base(self.world, format!("inbound|{}||", self.port));
-        cluster.discovery = Discovery::Static(Endpoints(vec![Endpoint {
-            address: self.application,
-            healthy: true,
-            weight: 1,
-            priority: 0,
-            locality: String::new(),
-            mutual_tls: false,
-            workload: None,
-        }]));
+        cluster.discovery = match self.application {
+            None => Discovery::OriginalDestination,
+            Some(address) => Discovery::Static(Endpoints(vec![Endpoint {
+                address,
+                healthy: true,
+                weight: 1,
+                priority: 0,
+                locality: String::new(),
+                mutual_tls: false,
+                workload: None,
+            }])),
+        };
         // What the port's name promises is what the application gets, however the peer's sidecar came.
         cluster.protocol = match self.service_port.protocol {
             Protocol::Http => UpstreamProtocol::Http1,
@@ -224,13 +250,16 @@ impl Inbound<'_> {
             protocol if protocol.may_be_http() => UpstreamProtocol::UseDownstream,
             _ => UpstreamProtocol::Unspecified,
         };
-        cluster.service = Some(self.service.service_name());
+        let Some(service) = self.service else {
+            return cluster;
+        };
+        cluster.service = Some(service.service_name());
         // The service's own connection pool holds here too; nothing else of a DestinationRule does.
         let client = Client {
-            namespace: &self.service.namespace,
+            namespace: &service.namespace,
             labels: &self.node.labels,
         };
-        let rule = policy::lookup(self.world, self.index, client, self.service);
+        let rule = policy::lookup(self.world, self.index, client, service);
         let of_rule = rule.and_then(|rule| Effective::of(rule, None, self.service_port.number).pool);
         if let Some(pool) = self.pool.or(of_rule) {
             cluster::limits(&mut cluster, pool);
@@ -246,34 +275,40 @@ impl Inbound<'_> {
     fn listener(&self, mode: MutualTlsMode, cluster: &str) -> Listener {
         let name = format!("{}_{}", self.node.address, self.port);
         let protocol = self.service_port.protocol;
+        Listener {
+            address: SocketAddr::new(self.node.address, self.port),
+            direction: Direction::Inbound,
+            chains: self.chains(&name, mode, cluster),
+            default_chain: None,
+            detection_timeout: (!protocol.is_http()).then_some(DETECTION_TIMEOUT),
+            bind_to_port: true,
+            capture: Capture::default(),
+            name,
+        }
+    }
+
+    fn chains(&self, name: &str, mode: MutualTlsMode, cluster: &str) -> Vec<FilterChain> {
+        let protocol = self.service_port.protocol;
         let mut chains = Vec::new();
         let secure = mode != MutualTlsMode::Disable;
         let plain = mode != MutualTlsMode::Strict;
         if protocol.may_be_http() {
             if secure {
-                chains.push(self.chain(&name, Kind::SecureHttp, mode, cluster));
+                chains.push(self.chain(name, Kind::SecureHttp, mode, cluster));
             }
             if protocol == Protocol::Auto && secure {
-                chains.push(self.chain(&name, Kind::SecureTcp, mode, cluster));
+                chains.push(self.chain(name, Kind::SecureTcp, mode, cluster));
             }
             if plain {
-                chains.push(self.chain(&name, Kind::PlainHttp, mode, cluster));
+                chains.push(self.chain(name, Kind::PlainHttp, mode, cluster));
             }
         } else if secure {
-            chains.push(self.chain(&name, Kind::SecureTcp, mode, cluster));
+            chains.push(self.chain(name, Kind::SecureTcp, mode, cluster));
         }
         if plain && !protocol.is_http() {
-            chains.push(self.chain(&name, Kind::PlainTcp, mode, cluster));
+            chains.push(self.chain(name, Kind::PlainTcp, mode, cluster));
         }
-        Listener {
-            address: SocketAddr::new(self.node.address, self.port),
-            direction: Direction::Inbound,
-            chains,
-            default_chain: None,
-            detection_timeout: (!protocol.is_http()).then_some(DETECTION_TIMEOUT),
-            bind_to_port: true,
-            name,
-        }
+        chains
     }
 
     fn chain(&self, listener: &str, kind: Kind, mode: MutualTlsMode, cluster: &str) -> FilterChain {
@@ -370,7 +405,10 @@ impl Inbound<'_> {
             response_headers: HeaderEdits::default(),
             fault: None,
             cors: None,
-            operation: Some(format!("{}:{}/*", self.service.host, self.service_port.number)),
+            operation: Some(match self.service {
+                Some(service) => format!("{}:{}/*", service.host, self.service_port.number),
+                None => ":0/*".to_owned(),
+            }),
             origin: None,
         };
         RouteTable {

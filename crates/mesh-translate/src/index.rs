@@ -1,6 +1,7 @@
 //! The world, sorted for questions: made once per state of the world.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use mesh_crd::networking::{Gateway, Sidecar};
@@ -25,6 +26,8 @@ pub(crate) struct Index {
     pub(crate) rules: BTreeMap<String, Rules>,
     /// Numbers of TCP services in every workload's /24, by host.
     pub(crate) tcp_numbers: BTreeMap<String, u8>,
+    /// Addresses made up for ServiceEntries that have none, by host.
+    pub(crate) made_up: BTreeMap<String, Ipv4Addr>,
     /// Policies and token rules.
     pub(crate) accesses: Accesses,
     gateways: Vec<Arc<Object>>,
@@ -40,6 +43,7 @@ impl Index {
         let registry = Registry::build(world);
         Self {
             tcp_numbers: crate::local::numbers(&registry),
+            made_up: crate::made_up::addresses(&registry),
             registry,
             accesses: Accesses::build(world, &mut findings),
             bound: bound::build(world, &mut findings),

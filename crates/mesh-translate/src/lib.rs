@@ -22,6 +22,7 @@ mod bound;
 mod l4;
 mod local;
 mod locality;
+mod made_up;
 mod peer;
 mod policy;
 
@@ -40,7 +41,7 @@ mod analysis;
 pub use analysis::analyze;
 pub use keys::{KeySet, KeySource};
 pub use local::{LocalService, local_services};
-pub use node::{NodeError, ProxyKind, ProxyNode};
+pub use node::{Interception, NodeError, ProxyKind, ProxyNode};
 pub use world::{KeyMaterial, World};
 
 use std::collections::BTreeMap;

@@ -14,6 +14,18 @@ pub enum ProxyKind {
     Router,
 }
 
+/// How a sidecar's traffic comes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interception {
+    /// It is addressed: a plain process, or a gateway.
+    #[default]
+    None,
+    /// By rewritten destinations.
+    Redirect,
+    /// By a transparent socket.
+    Tproxy,
+}
+
 /// A proxy as its node id and metadata describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyNode {
@@ -39,6 +51,12 @@ pub struct ProxyNode {
     pub outbound: Option<SocketAddr>,
     /// `SIGHTLINE_GATEWAY_BIND`.
     pub gateway_bind: Option<IpAddr>,
+    /// `INTERCEPTION_MODE`.
+    pub interception: Interception,
+    /// `INSTANCE_IPS`: every address of the pod, the one in the id too.
+    pub addresses: Vec<IpAddr>,
+    /// `DNS_CAPTURE`: the application's lookups come to the sidecar, so that addresses can be made up.
+    pub dns_capture: bool,
 }
 
 /// Why a node cannot be read.
@@ -78,6 +96,25 @@ impl ProxyNode {
         }
         let text = |key: &str| metadata.get(key).and_then(Value::as_str).unwrap_or_default();
         let labels = metadata.get("LABELS").and_then(Value::as_object);
+        let interception = match text("INTERCEPTION_MODE") {
+            "" | "NONE" => Interception::None,
+            "REDIRECT" => Interception::Redirect,
+            "TPROXY" => Interception::Tproxy,
+            other => {
+                return Err(NodeError::Metadata {
+                    key: "INTERCEPTION_MODE",
+                    value: other.to_owned(),
+                    reason: "is none of REDIRECT, TPROXY, NONE".to_owned(),
+                });
+            }
+        };
+        let mut addresses = vec![address];
+        addresses.extend(
+            text("INSTANCE_IPS")
+                .split(',')
+                .filter_map(|ip| ip.trim().parse::<IpAddr>().ok())
+                .filter(|ip| *ip != address),
+        );
         Ok(Self {
             id: id.to_owned(),
             kind,
@@ -100,7 +137,29 @@ impl ProxyNode {
             application: address_of(metadata, "SIGHTLINE_APPLICATION_ADDRESS")?,
             outbound: address_of(metadata, "SIGHTLINE_OUTBOUND")?,
             gateway_bind: address_of(metadata, "SIGHTLINE_GATEWAY_BIND")?,
+            interception,
+            addresses,
+            dns_capture: text("DNS_CAPTURE") == "true",
         })
+    }
+}
+
+impl ProxyNode {
+    /// Whether the kernel sends it its traffic.
+    #[must_use]
+    pub fn is_captured(&self) -> bool {
+        self.interception != Interception::None
+    }
+
+    /// The address on which it takes everything of a kind.
+    #[must_use]
+    pub(crate) fn any_address(&self) -> IpAddr {
+        if self.addresses.iter().any(IpAddr::is_ipv6) {
+            // Takes IPv4 too.
+            IpAddr::from([0_u16; 8])
+        } else {
+            IpAddr::from([0_u8; 4])
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A sidecar's outbound side: one HTTP proxy port whose tables are chosen by the authority's port.
 
+mod captured;
 mod tcp;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +9,10 @@ use std::sync::Arc;
 
 use mesh_crd::host;
 use mesh_model::address::WorkloadAddresses;
-use mesh_model::cluster::Endpoints;
-use mesh_model::listener::{ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource};
+use mesh_model::cluster::{Balancer, Discovery, Endpoints};
+use mesh_model::listener::{
+    Capture, ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource,
+};
 use mesh_model::route::{
     Action, DirectResponse, Domain, Forward, HeaderEdits, Route, RouteTable, VirtualHost, WeightedDestination,
 };
@@ -49,9 +52,9 @@ pub(crate) fn build(
     for cluster in cluster::unknown_destinations(world) {
         out.clusters.insert(cluster.name.clone(), Arc::new(cluster));
     }
-    let Some(address) = node.outbound else {
+    if node.outbound.is_none() && !node.is_captured() {
         return;
-    };
+    }
     let on_mesh: Vec<&Arc<Bound>> = visible.bound.iter().copied().filter(|b| b.is_on(MESH)).collect();
     let chosen = choose(&on_mesh, &visible.services);
     let gateways = [MESH.to_owned()];
@@ -66,13 +69,15 @@ pub(crate) fn build(
         port: HTTP_PORT,
         at_gateway: false,
     };
-    let listeners = tcp::listeners(&mut context, &visible, &chosen, address, allow_any, out);
+    if node.is_captured() {
+        captured::listeners(&mut context, &visible, &chosen, node, allow_any, out);
+    }
     let place = Tables {
         visible: &visible,
         on_mesh: &on_mesh,
         chosen: &chosen,
         allow_any,
-        workload: WorkloadAddresses::of(address.ip()),
+        workload: node.outbound.and_then(|at| WorkloadAddresses::of(at.ip())),
     };
     let mut tables = BTreeMap::new();
     for table in route_tables(&mut context, &place, findings) {
@@ -81,6 +86,10 @@ pub(crate) fn build(
         }
         out.routes.insert(table.name.clone(), Arc::new(table));
     }
+    let Some(address) = node.outbound.filter(|_| !node.is_captured()) else {
+        return;
+    };
+    let listeners = tcp::listeners(&mut context, &visible, &chosen, address, allow_any, out);
     let name = format!("{}_{}", address.ip(), address.port());
     let routes = RouteSource::ByAuthorityPort {
         tables,
@@ -100,6 +109,7 @@ pub(crate) fn build(
         default_chain: None,
         detection_timeout: None,
         bind_to_port: true,
+        capture: Capture::default(),
         name,
     };
     out.listeners.insert(listener.name.clone(), Arc::new(listener));
@@ -129,7 +139,12 @@ pub(crate) fn clusters(
                 let policy = rule
                     .map(|r| Effective::of(r, subset, port.number))
                     .unwrap_or_default();
-                let made = cluster::outbound(world, service, port, subset, policy);
+                let mut made = cluster::outbound(world, service, port, subset, policy);
+                if node.is_captured() && captured::is_headless(service) {
+                    // The application chose the pod when it resolved the name.
+                    made.discovery = Discovery::OriginalDestination;
+                    made.balancer = Balancer::Passthrough;
+                }
                 if service.source == Source::Known {
                     let endpoints: Endpoints = cluster::endpoints(world, index, port, subset, policy, &near);
                     out.endpoints.insert(made.name.clone(), Arc::new(endpoints));

@@ -70,4 +70,14 @@ impl PeerModes {
     pub(crate) fn at(&self, port: u16) -> MutualTlsMode {
         self.ports.get(&port).copied().unwrap_or(self.mode)
     }
+
+    /// Mode of every port that has no mode of its own.
+    pub(crate) fn elsewhere(&self) -> MutualTlsMode {
+        self.mode
+    }
+
+    /// Ports with a mode of their own.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (u16, MutualTlsMode)> {
+        self.ports.iter().map(|(port, mode)| (*port, *mode))
+    }
 }

@@ -20,6 +20,7 @@ pub(crate) use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3 
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::rbac::v3 as http_rbac;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::router::v3 as router;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::listener::http_inspector::v3 as http_inspector;
+pub(crate) use envoy_types::pb::envoy::extensions::filters::listener::original_dst::v3 as original_dst;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3 as tls_inspector;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::network::rbac::v3 as tcp_rbac;
@@ -59,6 +60,7 @@ pub(crate) mod name {
     pub(crate) const TCP_RBAC: &str = "envoy.filters.network.rbac";
     pub(crate) const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
     pub(crate) const HTTP_INSPECTOR: &str = "envoy.filters.listener.http_inspector";
+    pub(crate) const ORIGINAL_DST: &str = "envoy.filters.listener.original_dst";
     pub(crate) const TLS: &str = "envoy.transport_sockets.tls";
     pub(crate) const RAW_BUFFER: &str = "envoy.transport_sockets.raw_buffer";
     pub(crate) const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";

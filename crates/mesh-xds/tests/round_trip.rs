@@ -554,6 +554,7 @@ fn listeners() {
         default_chain: None,
         detection_timeout: None,
         bind_to_port: true,
+        capture: Capture::default(),
     };
     assert_eq!(decode::listener(&encode::listener(&it)).unwrap(), it);
 
@@ -608,6 +609,20 @@ fn listeners() {
         )),
         detection_timeout: Some(Duration::from_secs(5)),
         bind_to_port: false,
+        capture: Capture {
+            original_destination: true,
+            hand_off: true,
+            transparent: true,
+            names: Some(Arc::new(mesh_model::names::NameTable {
+                hosts: BTreeMap::from([
+                    (
+                        "db.default.svc.cluster.local".into(),
+                        vec!["10.96.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+                    ),
+                    ("*.example.com".into(), vec!["240.240.0.1".parse().unwrap()]),
+                ]),
+            })),
+        },
     };
     assert_eq!(decode::listener(&encode::listener(&it)).unwrap(), it);
 }
@@ -679,6 +694,7 @@ fn an_unknown_filter_is_refused_and_istios_own_are_native() {
         default_chain: None,
         detection_timeout: None,
         bind_to_port: true,
+        capture: Capture::default(),
     };
     let with = |name: &str| {
         let mut any = encode::listener(&it);

@@ -43,6 +43,7 @@ pub(crate) async fn open(
         remote: context.downstream.remote,
         registered,
         captured: Some(target.port),
+        destination: None,
         not_http: target.not_http,
     };
     // A task of its own: this one belongs to the connection as the proxy port saw it.

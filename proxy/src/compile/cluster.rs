@@ -204,6 +204,10 @@ impl ClusterEntry {
     /// An endpoint that is not discovered but asked for (original destination).
     #[must_use]
     pub(crate) fn dynamic_endpoint(&self, address: std::net::SocketAddr) -> Arc<EndpointEntry> {
+        let known = self.endpoints.load();
+        if let Some(entry) = known.all.iter().find(|e| e.endpoint.address == address) {
+            return Arc::clone(entry);
+        }
         let endpoint = Endpoint {
             address,
             healthy: true,
@@ -238,9 +242,9 @@ pub(super) fn endpoints_of(snapshot: &Snapshot, cluster: &Cluster) -> Arc<Endpoi
     match &cluster.discovery {
         Discovery::Eds(name) => snapshot.endpoints.get(name).cloned().unwrap_or_default(),
         Discovery::Static(endpoints) => Arc::new(endpoints.clone()),
-        Discovery::StrictDns(_) | Discovery::LogicalDns(..) | Discovery::OriginalDestination => {
-            Arc::default()
-        }
+        // What is known of the addresses that the application may choose.
+        Discovery::OriginalDestination => snapshot.endpoints.get(&cluster.name).cloned().unwrap_or_default(),
+        Discovery::StrictDns(_) | Discovery::LogicalDns(..) => Arc::default(),
     }
 }
 

@@ -246,7 +246,7 @@ impl State {
                 .values()
                 .filter_map(|c| match &c.model.discovery {
                     Discovery::Eds(name) => Some(name.clone()),
-                    _ => None,
+                    _ => chosen_by_application(&c.model),
                 })
                 .collect(),
             Kind::Route => self
@@ -305,6 +305,11 @@ impl State {
             .filter(|kind| !self.answered.contains(kind))
             .map(|kind| (kind, "*".to_owned()))
             .collect();
+        let optional: BTreeSet<String> = self
+            .clusters
+            .values()
+            .filter_map(|c| chosen_by_application(&c.model))
+            .collect();
         for kind in [Kind::Endpoints, Kind::Route] {
             let held = |name: &String| match kind {
                 Kind::Endpoints => self.endpoints.contains_key(name),
@@ -313,6 +318,7 @@ impl State {
             missing.extend(
                 self.referred(kind)
                     .into_iter()
+                    .filter(|name| kind != Kind::Endpoints || !optional.contains(name))
                     .filter(|name| !held(name) && !self.absent.contains(&(kind, name.clone())))
                     .map(|name| (kind, name)),
             );
@@ -369,6 +375,13 @@ fn agreed(wrapper: &str, own: &str) -> Result<String, Invalid> {
             format!("the resource calls itself {own:?}"),
         ))
     }
+}
+
+/// Endpoints of a cluster whose connections go where the application said: not needed, but they tell which of them take
+/// mutual TLS.
+fn chosen_by_application(cluster: &Cluster) -> Option<String> {
+    let automatic = matches!(cluster.transport, Transport::Auto(_));
+    (automatic && cluster.discovery == Discovery::OriginalDestination).then(|| cluster.name.clone())
 }
 
 fn tables(source: &RouteSource) -> Vec<String> {

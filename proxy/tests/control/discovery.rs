@@ -9,7 +9,7 @@ use mesh_model::cluster::{
     Balancer, Cluster, Discovery, Endpoint, Endpoints, Limits, Transport, UpstreamProtocol,
 };
 use mesh_model::listener::{
-    ChainMatch, Codec, ConnectionService, Direction, FilterChain, ForwardClientCert, HttpConnection,
+    Capture, ChainMatch, Codec, ConnectionService, Direction, FilterChain, ForwardClientCert, HttpConnection,
     Listener, RouteSource,
 };
 use mesh_model::route::{DirectResponse, Domain, RouteTable, VirtualHost};
@@ -224,6 +224,7 @@ fn listener() -> Any {
         default_chain: None,
         detection_timeout: None,
         bind_to_port: true,
+        capture: Capture::default(),
     })
 }
 

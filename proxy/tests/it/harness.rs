@@ -12,7 +12,7 @@ use mesh_model::cluster::{
 };
 use mesh_model::edge::{SeriesDelta, SeriesKey};
 use mesh_model::listener::{
-    AccessLog, AccessLogFormat, ChainMatch, Codec, ConnectionService, Direction, FilterChain,
+    AccessLog, AccessLogFormat, Capture, ChainMatch, Codec, ConnectionService, Direction, FilterChain,
     ForwardClientCert, HttpConnection, Listener, RouteSource,
 };
 use mesh_model::route::{
@@ -188,6 +188,7 @@ pub fn listener(address: SocketAddr, direction: Direction, connection: HttpConne
         default_chain: None,
         detection_timeout: None,
         bind_to_port: true,
+        capture: Capture::default(),
     }
 }
 

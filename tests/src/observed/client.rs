@@ -13,6 +13,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::pods::Namespace;
+
 mod secure;
 
 /// How long one request may take in all.
@@ -29,6 +31,8 @@ pub struct Way {
     pub tunnel: Option<String>,
     /// TLS with this server name inside.
     pub tls: Option<String>,
+    /// The pod that the client is in; the node if there is none.
+    pub pod: Option<Namespace>,
 }
 
 /// What is sent once the way is open.
@@ -216,8 +220,22 @@ impl Session {
     }
 
     async fn connect(&self, answer: &mut Answer) -> anyhow::Result<(Box<dyn Stream>, SocketAddr)> {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(self.way.source, 0)).context("bind")?;
+        let first = self.way.first;
+        let open = move || {
+            if first.is_ipv4() {
+                TcpSocket::new_v4()
+            } else {
+                TcpSocket::new_v6()
+            }
+        };
+        let socket = match &self.way.pod {
+            Some(pod) => tokio::task::block_in_place(|| pod.run(open))??,
+            None => {
+                let socket = open()?;
+                socket.bind(SocketAddr::new(self.way.source, 0)).context("bind")?;
+                socket
+            }
+        };
         let mut stream = socket.connect(self.way.first).await.context("dial")?;
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr()?;

@@ -25,6 +25,11 @@ const KINDS: &[(&str, &str, &str)] = &[
     ),
     ("Gateway", "apis/networking.istio.io/v1", "gateways"),
     ("ServiceEntry", "apis/networking.istio.io/v1", "serviceentries"),
+    (
+        "PeerAuthentication",
+        "apis/security.istio.io/v1",
+        "peerauthentications",
+    ),
     ("Sidecar", "apis/networking.istio.io/v1", "sidecars"),
 ];
 
@@ -51,6 +56,7 @@ impl Cluster {
             source: address.ip(),
             first: address,
             tunnel: None,
+            pod: None,
             tls: Some("localhost".to_owned()),
         };
         Self {

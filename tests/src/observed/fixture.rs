@@ -1,7 +1,7 @@
 //! The roles of the recording: namespaces, services and workloads of `fixture.yaml`, with addresses of this run.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
 use mesh_model::address::{AddressBase, WorkloadAddresses};
@@ -43,12 +43,32 @@ pub struct Workload {
     pub name: String,
     /// Labels of its pod.
     pub labels: BTreeMap<String, String>,
+    /// Annotations of its pod.
+    pub annotations: BTreeMap<String, String>,
     /// Arguments of the echo process.
     pub arguments: Vec<String>,
     /// What runs beside (or instead of) the application.
     pub proxy: Proxy,
-    /// Its /24.
-    pub addresses: WorkloadAddresses,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a workload runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// As plain processes, in a /24 of the loopback network.
+    Plain(WorkloadAddresses),
+    /// In a network namespace, as the pod with this number; its traffic is captured.
+    Pod(u8),
+}
+
+/// Which places the workloads of a fixture get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Plain processes.
+    Plain(AddressBase),
+    /// Pods with captured traffic.
+    Pods,
 }
 
 /// Which proxy a workload has.
@@ -78,16 +98,74 @@ impl Workload {
     /// Address of the pod.
     #[must_use]
     pub fn pod_ip(&self) -> IpAddr {
-        self.addresses.inbound()
+        match self.place {
+            Place::Plain(addresses) => addresses.inbound(),
+            Place::Pod(number) => pod_address(number),
+        }
     }
 
     /// Address on which the application listens, and from which it calls.
     #[must_use]
     pub fn application(&self) -> IpAddr {
-        match self.proxy {
-            Proxy::Sidecar => self.addresses.application(),
-            Proxy::None | Proxy::Gateway => self.pod_ip(),
+        match (self.proxy, self.place) {
+            (Proxy::Sidecar, Place::Plain(addresses)) => addresses.application(),
+            _ => self.pod_ip(),
         }
+    }
+
+    /// The HTTP proxy port of a plain process.
+    #[must_use]
+    pub fn outbound(&self) -> Option<SocketAddr> {
+        match self.place {
+            Place::Plain(addresses) => Some(addresses.outbound()),
+            Place::Pod(_) => None,
+        }
+    }
+
+    /// Number of its network namespace, if it has one.
+    #[must_use]
+    pub fn pod_number(&self) -> Option<u8> {
+        match self.place {
+            Place::Plain(_) => None,
+            Place::Pod(number) => Some(number),
+        }
+    }
+
+    /// How its traffic comes to its sidecar.
+    #[must_use]
+    pub fn interception(&self) -> &str {
+        match (self.place, self.proxy) {
+            (Place::Pod(_), Proxy::Sidecar) => self
+                .annotations
+                .get("sidecar.istio.io/interceptionMode")
+                .map_or("REDIRECT", String::as_str),
+            _ => "NONE",
+        }
+    }
+
+    /// What the pod's init container would be told.
+    #[must_use]
+    pub fn init_arguments(&self, dns: bool) -> Vec<String> {
+        let mut all = vec!["init".to_owned(), "-m".to_owned(), self.interception().to_owned()];
+        if dns {
+            all.extend(["--redirect-dns", "--capture-all-dns"].map(str::to_owned));
+        }
+        for (annotation, flag, before) in [
+            ("includeInboundPorts", "-b", ""),
+            ("excludeInboundPorts", "-d", "15090,15021,15020,"),
+            ("includeOutboundPorts", "-q", ""),
+            ("excludeOutboundPorts", "-o", ""),
+            ("includeOutboundIPRanges", "-i", ""),
+            ("excludeOutboundIPRanges", "-x", ""),
+        ] {
+            if let Some(value) = self
+                .annotations
+                .get(&format!("traffic.sidecar.istio.io/{annotation}"))
+            {
+                all.extend([flag.to_owned(), format!("{before}{value}")]);
+            }
+        }
+        all
     }
 
     /// Whether the process serves (the others only call).
@@ -113,14 +191,18 @@ impl Workload {
 
 impl Fixture {
     /// Reads the fixture and gives out addresses.
-    pub fn read(text: &str, base: AddressBase) -> anyhow::Result<Self> {
+    pub fn read(text: &str, places: Layout) -> anyhow::Result<Self> {
+        let (no_host, silent_host) = match places {
+            Layout::Plain(base) => (host(base, 9, 13), host(base, 240, 1)),
+            Layout::Pods => (NO_HOST.parse()?, SILENT_HOST.parse()?),
+        };
         let mut fixture = Self {
             namespaces: Vec::new(),
             services: Vec::new(),
             others: Vec::new(),
             workloads: Vec::new(),
-            no_host: host(base, 9, 13),
-            silent_host: host(base, 240, 1),
+            no_host,
+            silent_host,
         };
         let mut deployments = Vec::new();
         for document in documents(text)? {
@@ -132,14 +214,14 @@ impl Fixture {
             }
         }
         for (number, deployment) in (1..).zip(&deployments) {
-            let workload = fixture.workload(deployment, base.workload(number))?;
+            let workload = fixture.workload(deployment, places.place(number))?;
             fixture.workloads.push(workload);
         }
         let last = u8::try_from(deployments.len() + 1).context("too many workloads")?;
-        fixture.add_gateway(base.workload(last));
+        fixture.add_gateway(places.place(last));
         for (number, service) in (FIRST_SERVICE..).zip(&mut fixture.services) {
             if service["spec"]["clusterIP"].is_null() {
-                service["spec"]["clusterIP"] = json!(host(base, SERVICES, number).to_string());
+                service["spec"]["clusterIP"] = json!(places.service(number).to_string());
             }
             service["spec"]["clusterIPs"] = json!([service["spec"]["clusterIP"]]);
         }
@@ -157,13 +239,20 @@ impl Fixture {
     /// Addresses for placeholders.
     #[must_use]
     pub fn places(&self) -> Places {
-        let mut places = Places {
-            elsewhere: BTreeMap::from([
+        let captured = self.workloads.iter().any(|w| matches!(w.place, Place::Pod(_)));
+        let elsewhere = if captured {
+            // Every address of the recording can be had.
+            BTreeMap::new()
+        } else {
+            BTreeMap::from([
                 (NO_HOST.to_owned(), self.no_host.to_string()),
                 (SILENT_HOST.to_owned(), self.silent_host.to_string()),
                 // What the log says of a host without route, it says here of one without listener.
                 ("_No_route_to_host".to_owned(), "_Connection_refused".to_owned()),
-            ]),
+            ])
+        };
+        let mut places = Places {
+            elsewhere,
             ..Places::default()
         };
         for workload in &self.workloads {
@@ -185,6 +274,27 @@ impl Fixture {
             }
         }
         places
+    }
+
+    /// What a client in `namespace` gets when it resolves `host`.
+    pub fn resolve(&self, host: &str, namespace: &str) -> anyhow::Result<IpAddr> {
+        if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse() {
+            return Ok(ip);
+        }
+        let mut parts = host.split('.');
+        let name = parts.next().unwrap_or_default();
+        let namespace = parts.next().unwrap_or(namespace);
+        let service = self
+            .services
+            .iter()
+            .find(|service| name_of(service) == (namespace, name))
+            .with_context(|| format!("{host:?} has no address in namespace {namespace}"))?;
+        let address = service["spec"]["clusterIP"]
+            .as_str()
+            .and_then(|ip| ip.parse().ok());
+        address
+            .or_else(|| self.selected(service).first().map(|workload| workload.pod_ip()))
+            .with_context(|| format!("{host:?} has no address"))
     }
 
     /// Where a client without sidecar arrives that calls `service.namespace:port`: kube-proxy's choice.
@@ -235,7 +345,7 @@ impl Fixture {
             .collect()
     }
 
-    fn workload(&self, deployment: &Value, addresses: WorkloadAddresses) -> anyhow::Result<Workload> {
+    fn workload(&self, deployment: &Value, place: Place) -> anyhow::Result<Workload> {
         let (namespace, name) = name_of(deployment);
         let template = &deployment["spec"]["template"];
         let labels: BTreeMap<String, String> = serde_json::from_value(template["metadata"]["labels"].clone())
@@ -254,18 +364,20 @@ impl Fixture {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             labels,
+            annotations: serde_json::from_value(template["metadata"]["annotations"].clone())
+                .unwrap_or_default(),
             arguments,
             proxy: if enabled && !refused {
                 Proxy::Sidecar
             } else {
                 Proxy::None
             },
-            addresses,
+            place,
         })
     }
 
     /// The recording had an ingress gateway beside its fixture.
-    fn add_gateway(&mut self, addresses: WorkloadAddresses) {
+    fn add_gateway(&mut self, place: Place) {
         let labels = BTreeMap::from([
             ("app".to_owned(), GATEWAY.to_owned()),
             ("istio".to_owned(), "ingressgateway".to_owned()),
@@ -282,9 +394,10 @@ impl Fixture {
             namespace: ROOT_NAMESPACE.to_owned(),
             name: GATEWAY.to_owned(),
             labels,
+            annotations: BTreeMap::new(),
             arguments: Vec::new(),
             proxy: Proxy::Gateway,
-            addresses,
+            place,
         });
     }
 }
@@ -310,6 +423,27 @@ pub fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
     Ok(documents)
 }
 
+impl Layout {
+    fn place(self, number: u8) -> Place {
+        match self {
+            Self::Plain(base) => Place::Plain(base.workload(number)),
+            // As long as recorded ones.
+            Self::Pods => Place::Pod(number + 10),
+        }
+    }
+
+    fn service(self, number: u8) -> IpAddr {
+        match self {
+            Self::Plain(base) => host(base, SERVICES, number),
+            Self::Pods => IpAddr::from([10, 96, 1, number + 100]),
+        }
+    }
+}
+
+fn pod_address(number: u8) -> IpAddr {
+    IpAddr::from([10, 244, 0, number])
+}
+
 fn host(base: AddressBase, number: u8, last: u8) -> IpAddr {
     let IpAddr::V4(first) = base.workload(number).application() else {
         return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -325,7 +459,11 @@ mod tests {
 
     fn fixture() -> Fixture {
         let base = AddressBase::parse("127.80.0.0/16").unwrap();
-        Fixture::read(include_str!("../../data/observed/routing/fixture.yaml"), base).unwrap()
+        Fixture::read(
+            include_str!("../../data/observed/routing/fixture.yaml"),
+            Layout::Plain(base),
+        )
+        .unwrap()
     }
 
     #[test]

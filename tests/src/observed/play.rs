@@ -1,7 +1,7 @@
 //! Plays cases one after another: configuration in, wait until it is in force, requests, configuration out.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::access_log::{AccessLog, Mark};
 use super::case::{Case, Role, Step};
-use super::client::{Answer, Session, send_all};
+use super::client::{Answer, Session, Way, send_all};
 use super::cluster::Written;
 use super::fixture::{GATEWAY, ROOT_NAMESPACE, documents, name_of};
 use super::outcome::{Admission, Gathered, Hit, Outcome};
@@ -26,6 +26,8 @@ const IN_FORCE_DEADLINE: Duration = Duration::from_secs(5);
 const NO_ENDPOINTS: &str = "no healthy upstream";
 /// Host of the objects that tell when a configuration is in force; the fixture's Gateway takes it.
 const MARKER_HOST: &str = "marker.routing.test";
+/// An address to which captured HTTP can go: the Host header decides.
+const ANY_SERVICE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 1, 1)), 80);
 /// How long a mirrored call may take to arrive.
 const MIRROR_DELAY: Duration = Duration::from_millis(200);
 
@@ -185,10 +187,11 @@ impl Player {
         let number = self.marker.to_string();
         let asked = [("/", number.as_str()), ("/cluster", NO_ENDPOINTS)];
         let until = Instant::now() + IN_FORCE_DEADLINE;
-        for first in self.sending_proxies()? {
+        for way in self.sending_proxies()? {
             for (path, expected) in asked {
                 loop {
-                    let answer = self.ask_marker(first, path).await;
+                    let first = way.first;
+                    let answer = self.ask_marker(way.clone(), path).await;
                     if answer.body == expected {
                         break;
                     }
@@ -207,22 +210,42 @@ impl Player {
         Ok(None)
     }
 
-    fn sending_proxies(&self) -> anyhow::Result<[SocketAddr; 3]> {
+    /// The ways into the proxies that send.
+    fn sending_proxies(&self) -> anyhow::Result<[Way; 3]> {
         let fixture = &self.world.registry.fixture;
-        Ok([
-            fixture.find("app", "client")?.addresses.outbound(),
-            fixture.find("app2", "client")?.addresses.outbound(),
-            (fixture.find(ROOT_NAMESPACE, GATEWAY)?.pod_ip(), 8080).into(),
-        ])
-    }
-
-    async fn ask_marker(&self, first: SocketAddr, path: &str) -> Answer {
-        let way = super::client::Way {
+        let by_proxy_port = |first: SocketAddr| Way {
             source: first.ip(),
             first,
             tunnel: None,
+            pod: None,
             tls: None,
         };
+        let client = |namespace: &str| -> anyhow::Result<Way> {
+            let workload = fixture.find(namespace, "client")?;
+            Ok(match workload.outbound() {
+                Some(first) => by_proxy_port(first),
+                None => Way {
+                    pod: self.world.pod(workload).map(|pod| pod.namespace.clone()),
+                    ..by_proxy_port(ANY_SERVICE)
+                },
+            })
+        };
+        Ok([
+            client("app")?,
+            client("app2")?,
+            Way {
+                // From the node, where traffic is captured.
+                source: if self.world.pods.is_empty() {
+                    fixture.find(ROOT_NAMESPACE, GATEWAY)?.pod_ip()
+                } else {
+                    IpAddr::from([0, 0, 0, 0])
+                },
+                ..by_proxy_port((fixture.find(ROOT_NAMESPACE, GATEWAY)?.pod_ip(), 8080).into())
+            },
+        ])
+    }
+
+    async fn ask_marker(&self, way: Way, path: &str) -> Answer {
         let mut call = get(path, Vec::new());
         if let super::client::Call::Http(call) = &mut call {
             MARKER_HOST.clone_into(&mut call.authority);
@@ -322,11 +345,18 @@ impl Player {
             let Some(port) = workload.http_port() else {
                 continue;
             };
-            let first = SocketAddr::new(workload.application(), port);
-            let way = super::client::Way {
+            let pod = self.world.pod(workload).map(|pod| pod.namespace.clone());
+            let ip = match pod {
+                // Inside the pod: past the sidecar.
+                Some(_) => IpAddr::from([127, 0, 0, 1]),
+                None => workload.application(),
+            };
+            let first = SocketAddr::new(ip, port);
+            let way = Way {
                 source: first.ip(),
                 first,
                 tunnel: None,
+                pod,
                 tls: None,
             };
             let answer = Session::new(way)

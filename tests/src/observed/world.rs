@@ -12,7 +12,9 @@ use super::access_log::AccessLog;
 use super::children::{Process, Programs};
 use super::client::{Answer, Call, HttpCall, Session, Way};
 use super::cluster::Cluster;
-use super::fixture::{Fixture, Proxy, ROOT_NAMESPACE, Workload};
+use super::fixture::{Fixture, Layout, Proxy, ROOT_NAMESPACE, Workload};
+use super::places::SILENT_HOST;
+use crate::pods::{NODE, Pod, ServiceRules};
 
 mod objects;
 
@@ -21,6 +23,8 @@ const CONTROL: u8 = 250;
 const DISCOVERY: u16 = 15012;
 const METRICS: u16 = 15014;
 const QUERY: u16 = 15019;
+/// User and group of sidecars.
+const SIDECAR: u32 = 1337;
 /// Port of the silent host in the recording.
 const SILENT_PORT: u16 = 8080;
 /// From the start of a process to its being ready.
@@ -41,10 +45,12 @@ pub struct World {
     pub registry: Registry,
     /// Access logs by `namespace/deployment`.
     pub logs: BTreeMap<String, AccessLog>,
+    /// Network namespaces by `namespace/deployment`, where traffic is captured.
+    pub pods: BTreeMap<String, Pod>,
     query: Session,
     query_token: String,
     processes: Vec<Process>,
-    _silent: Silent,
+    _silent: Option<Silent>,
 }
 
 /// A listener whose queue is full: connections to it are neither taken nor refused.
@@ -82,7 +88,9 @@ pub struct Plan {
     /// Roles.
     pub fixture: Fixture,
     /// Addresses.
-    pub base: mesh_model::address::AddressBase,
+    pub layout: Layout,
+    /// Captured sidecars answer their applications' lookups, and forward the others to here.
+    pub dns: Option<String>,
     /// Binaries and logs.
     pub programs: Programs,
     /// Folder for state; emptied at start.
@@ -121,9 +129,10 @@ impl World {
         let root_file = plan.folder.join("root-cert.pem");
         std::fs::write(&root_file, root)?;
         let mut logs = BTreeMap::new();
+        let pods = pods(plan)?;
         for workload in &plan.fixture.workloads {
             if workload.serves() {
-                processes.push(echo(plan, workload)?);
+                processes.push(echo(plan, workload, pods.get(&key(workload)))?);
             }
         }
         for workload in &plan.fixture.workloads {
@@ -131,9 +140,10 @@ impl World {
                 continue;
             }
             let log = AccessLog::default();
-            let name = format!("{}/{}", workload.namespace, workload.name);
+            let name = key(workload);
+            let pod = pods.get(&name);
             logs.insert(name, log.clone());
-            processes.push(proxy(plan, cluster, workload, control, &root_file, log).await?);
+            processes.push(proxy(plan, cluster, workload, pod, &root_file, log).await?);
         }
         for workload in &plan.fixture.workloads {
             if workload.proxy != Proxy::None {
@@ -141,17 +151,24 @@ impl World {
                 wait_until_ready(readiness, "/healthz/ready", &mut processes).await?;
             }
         }
-        let silent = Silent::listen(SocketAddr::new(registry.fixture.silent_host, SILENT_PORT)).await?;
+        let silent = match plan.layout {
+            Layout::Plain(_) => {
+                Some(Silent::listen(SocketAddr::new(registry.fixture.silent_host, SILENT_PORT)).await?)
+            }
+            Layout::Pods => None,
+        };
         let query_token = cluster.token(ROOT_NAMESPACE, "observer", &[]).await?;
         let query = Session::new(Way {
             source: control,
             first: SocketAddr::new(control, QUERY),
             tunnel: None,
+            pod: None,
             tls: Some("localhost".to_owned()),
         });
         Ok(Self {
             registry,
             logs,
+            pods,
             query,
             query_token,
             processes,
@@ -172,6 +189,12 @@ impl World {
         }
     }
 
+    /// The pod of a workload, where traffic is captured.
+    #[must_use]
+    pub fn pod(&self, workload: &Workload) -> Option<&Pod> {
+        self.pods.get(&key(workload))
+    }
+
     /// Access log of a workload's proxy.
     pub fn log(&self, namespace: &str, name: &str) -> anyhow::Result<&AccessLog> {
         self.logs
@@ -185,8 +208,58 @@ impl World {
     }
 }
 
+fn key(workload: &Workload) -> String {
+    format!("{}/{}", workload.namespace, workload.name)
+}
+
+/// Where API server and control plane listen.
 fn control(plan: &Plan) -> IpAddr {
-    plan.base.workload(CONTROL).application()
+    match plan.layout {
+        Layout::Plain(base) => base.workload(CONTROL).application(),
+        Layout::Pods => IpAddr::from([10, 244, 0, 1]),
+    }
+}
+
+/// The namespaces of all workloads that have one, with the capture rules of sidecars and the node's services.
+fn pods(plan: &Plan) -> anyhow::Result<BTreeMap<String, Pod>> {
+    let mut pods = BTreeMap::new();
+    for workload in &plan.fixture.workloads {
+        let Some(number) = workload.pod_number() else {
+            continue;
+        };
+        let resolver = plan.dns.as_deref().unwrap_or(NODE[0]);
+        let pod = Pod::start(number, &plan.programs.echo, resolver, &plan.folder)?;
+        if workload.proxy == Proxy::Sidecar {
+            let program = plan.programs.binary("sightline-proxy")?;
+            let mut init = pod.namespace.command(&program.display().to_string());
+            init.args(workload.init_arguments(plan.dns.is_some()));
+            crate::pods::input(init, "").with_context(|| format!("capture rules of {}", workload.name))?;
+        }
+        pods.insert(key(workload), pod);
+    }
+    if plan.layout == Layout::Pods {
+        service_rules(&plan.fixture).apply(SILENT_HOST)?;
+    }
+    Ok(pods)
+}
+
+fn service_rules(fixture: &Fixture) -> ServiceRules {
+    let mut rules = ServiceRules::default();
+    for service in &fixture.services {
+        let text = |value: &Value| value.as_str().and_then(|ip| ip.parse::<IpAddr>().ok());
+        let Some(vip) = text(&service["spec"]["clusterIP"]) else {
+            continue;
+        };
+        for port in service["spec"]["ports"].as_array().into_iter().flatten() {
+            let number = |name: &str| port[name].as_u64().and_then(|n| u16::try_from(n).ok());
+            let Some(outer) = number("port") else { continue };
+            let target = number("targetPort").unwrap_or(outer);
+            let selected = fixture.selected(service);
+            let pods: Vec<_> = selected.iter().map(|w| (w.pod_ip(), target)).collect();
+            rules.add(vip, outer, &pods);
+        }
+    }
+    rules
 }
 
 fn control_plane(plan: &Plan, address: IpAddr, kubeconfig: &Path) -> anyhow::Result<Process> {
@@ -208,28 +281,37 @@ fn control_plane(plan: &Plan, address: IpAddr, kubeconfig: &Path) -> anyhow::Res
         .start("controlplane", &program, &arguments, AccessLog::default())
 }
 
-fn echo(plan: &Plan, workload: &Workload) -> anyhow::Result<Process> {
+fn echo(plan: &Plan, workload: &Workload, pod: Option<&Pod>) -> anyhow::Result<Process> {
     let mut arguments = workload.arguments.clone();
-    arguments.extend(["--bind".to_owned(), workload.application().to_string()]);
+    let bind = match pod {
+        Some(_) => "::".to_owned(),
+        None => workload.application().to_string(),
+    };
+    arguments.extend(["--bind".to_owned(), bind]);
     let name = format!("echo-{}-{}", workload.namespace, workload.name);
+    let (program, arguments) = match pod {
+        Some(pod) => pod.namespace.as_application(&plan.programs.echo, &arguments),
+        None => (plan.programs.echo.clone(), arguments),
+    };
     plan.programs
-        .start(&name, &plan.programs.echo, &arguments, AccessLog::default())
+        .start(&name, &program, &arguments, AccessLog::default())
 }
 
 async fn proxy(
     plan: &Plan,
     cluster: &Cluster,
     workload: &Workload,
-    control: IpAddr,
+    pod: Option<&Pod>,
     root: &Path,
     log: AccessLog,
 ) -> anyhow::Result<Process> {
+    let control = control(plan);
     let name = format!("proxy-{}-{}", workload.namespace, workload.name);
     let folder = plan.folder.join(&name);
     for part in ["state", "identity"] {
         std::fs::create_dir_all(folder.join(part))?;
     }
-    let bootstrap = objects::bootstrap(workload, SocketAddr::new(control, DISCOVERY), root);
+    let bootstrap = objects::bootstrap(plan, workload, SocketAddr::new(control, DISCOVERY), root);
     let bootstrap_file = folder.join("bootstrap.yaml");
     std::fs::write(&bootstrap_file, serde_json::to_string_pretty(&bootstrap)?)?;
     let token_file = folder.join("token");
@@ -253,6 +335,14 @@ async fn proxy(
     .flat_map(|(flag, value)| [flag.to_owned(), value])
     .collect::<Vec<_>>();
     let program = plan.programs.binary("sightline-proxy")?;
+    let Some(pod) = pod else {
+        return plan.programs.start(&name, &program, &arguments, log);
+    };
+    for path in ["", "state", "identity", "bootstrap.yaml", "token"] {
+        std::os::unix::fs::chown(folder.join(path), Some(SIDECAR), Some(SIDECAR))?;
+    }
+    let transparent = workload.interception() == "TPROXY";
+    let (program, arguments) = pod.namespace.as_sidecar(&program, &arguments, transparent);
     plan.programs.start(&name, &program, &arguments, log)
 }
 
@@ -279,9 +369,13 @@ async fn wait_until_ready(address: SocketAddr, path: &str, processes: &mut [Proc
     let until = tokio::time::Instant::now() + START_DEADLINE;
     loop {
         let way = Way {
-            source: address.ip(),
+            source: match address.ip() {
+                ip if ip.is_loopback() => ip,
+                _ => IpAddr::from([0, 0, 0, 0]),
+            },
             first: address,
             tunnel: None,
+            pod: None,
             tls: None,
         };
         let answer: Answer = Session::new(way).call(&get(path, Vec::new())).await;

@@ -27,6 +27,12 @@ const RULES: &[Rule] = &[
         never: &["tokio", "serde", "serde_json", "rand", "jiff"],
     },
     Rule {
+        package: "mesh-capture",
+        folder: "crates/mesh-capture",
+        may_use: NOTHING,
+        never: &["tokio", "kube", "sqlx"],
+    },
+    Rule {
         package: "mesh-crd",
         folder: "crates/mesh-crd",
         may_use: &["mesh-model"],
@@ -83,7 +89,7 @@ const RULES: &[Rule] = &[
     Rule {
         package: "sightline-proxy",
         folder: "proxy",
-        may_use: &["mesh-model", "mesh-xds", "mesh-telemetry", "mesh-tls"],
+        may_use: &["mesh-capture", "mesh-model", "mesh-xds", "mesh-telemetry", "mesh-tls"],
         never: &["kube", "k8s-openapi", "sqlx", "axum"],
     },
     Rule {

@@ -34,6 +34,8 @@ pub struct Closeness {
 pub enum ChainUnmet {
     /// Destination port.
     Port,
+    /// The chain is for any port, and this one has chains of its own: they serve it, or nothing does.
+    OwnChains,
     /// TLS or plaintext.
     Transport,
     /// Destination address.
@@ -113,9 +115,20 @@ impl Listener {
     /// [`Listener::choose`], with a note for each chain; the default chain has the position after the last.
     #[must_use]
     pub fn choose_noting<W: Why>(&self, facts: &ConnectionFacts<'_>, why: &mut W) -> Option<ChosenChain> {
+        let port = Some(facts.destination.port());
+        let has_own = self
+            .chains
+            .iter()
+            .any(|chain| chain.matches.destination_port == port);
+        let closeness = |matches: &ChainMatch| {
+            if has_own && matches.destination_port.is_none() {
+                return Err(ChainUnmet::OwnChains);
+            }
+            matches.closeness(facts)
+        };
         let mut best: Option<(Closeness, usize)> = None;
         for (position, chain) in self.chains.iter().enumerate() {
-            if let Ok(fit) = chain.matches.closeness(facts)
+            if let Ok(fit) = closeness(&chain.matches)
                 && best.is_none_or(|(so_far, _)| fit > so_far)
             {
                 best = Some((fit, position));
@@ -123,7 +136,7 @@ impl Listener {
         }
         if W::ON {
             for (position, chain) in self.chains.iter().enumerate() {
-                why.note(|| match chain.matches.closeness(facts) {
+                why.note(|| match closeness(&chain.matches) {
                     Ok(_) if best.is_some_and(|(_, at)| at == position) => {
                         Considered::won(position, "the closest chain that fits")
                     }
@@ -154,6 +167,10 @@ impl ChainUnmet {
             Self::Port => format!(
                 "wanted: port {}; it is {}",
                 wanted.destination_port.unwrap_or_default(),
+                facts.destination.port()
+            ),
+            Self::OwnChains => format!(
+                "serves any port; port {} has chains of its own",
                 facts.destination.port()
             ),
             Self::Transport if facts.tls => "wanted: plaintext; the connection is TLS".into(),

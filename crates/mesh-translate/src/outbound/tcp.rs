@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mesh_model::address::WorkloadAddresses;
 use mesh_model::listener::{
-    ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource, TcpProxy,
+    Capture, ChainMatch, ConnectionService, Direction, FilterChain, Listener, RouteSource, TcpProxy,
 };
 use mesh_model::route::Domain;
 use mesh_model::snapshot::Snapshot;
@@ -26,7 +26,7 @@ use crate::visible::Visible;
 /// Serves what belongs to no other listener, as in Istio.
 const VIRTUAL: &str = "virtualOutbound";
 /// After this, a silent client of an undeclared port is taken for one that waits for the server.
-const DETECTION_TIMEOUT: Duration = Duration::from_millis(100);
+pub(super) const DETECTION_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Makes the listeners; answers which authority of a CONNECT belongs to which.
 pub(super) fn listeners(
@@ -72,12 +72,7 @@ pub(super) fn listeners(
             out.listeners.insert(name, Arc::new(listener));
         }
     }
-    let rest = if allow_any {
-        cluster::PASSTHROUGH
-    } else {
-        cluster::BLACK_HOLE
-    };
-    let proxy = l4::plain_proxy(context, rest, vec![(rest.to_owned(), 1)]);
+    let proxy = unknown(context, allow_any);
     let listener = Listener {
         name: VIRTUAL.to_owned(),
         address: outbound,
@@ -90,23 +85,35 @@ pub(super) fn listeners(
         default_chain: None,
         detection_timeout: None,
         bind_to_port: false,
+        capture: Capture::default(),
     };
     out.listeners.insert(VIRTUAL.to_owned(), Arc::new(listener));
     authorities.insert("*".to_owned(), VIRTUAL.to_owned());
     authorities
 }
 
-struct Place4<'a> {
-    context: &'a RouteContext<'a>,
-    service: &'a MeshService,
-    port: &'a ServicePort,
-    bound: Option<&'a Arc<Bound>>,
-    name: &'a str,
-    allow_any: bool,
+/// Where a connection to an unknown destination goes.
+pub(super) fn unknown(context: &RouteContext<'_>, allow_any: bool) -> TcpProxy {
+    let rest = if allow_any {
+        cluster::PASSTHROUGH
+    } else {
+        cluster::BLACK_HOLE
+    };
+    l4::plain_proxy(context, rest, vec![(rest.to_owned(), 1)])
+}
+
+/// A service's port that gets a listener of its own.
+pub(super) struct Place4<'a> {
+    pub(super) context: &'a RouteContext<'a>,
+    pub(super) service: &'a MeshService,
+    pub(super) port: &'a ServicePort,
+    pub(super) bound: Option<&'a Arc<Bound>>,
+    pub(super) name: &'a str,
+    pub(super) allow_any: bool,
 }
 
 impl Place4<'_> {
-    fn listener(&self, address: SocketAddr, bind_to_port: bool) -> Listener {
+    pub(super) fn listener(&self, address: SocketAddr, bind_to_port: bool) -> Listener {
         let is_tls = matches!(self.port.protocol, Protocol::Tls | Protocol::Https);
         let (mut chains, mut default_chain) = (Vec::new(), None);
         let destination: Vec<IpAddr> = self.service.vips.clone();
@@ -166,6 +173,7 @@ impl Place4<'_> {
             // TLS clients speak first; others may wait for the server.
             detection_timeout: (!is_tls).then_some(DETECTION_TIMEOUT),
             bind_to_port,
+            capture: Capture::default(),
         }
     }
 
@@ -173,7 +181,7 @@ impl Place4<'_> {
         cluster::name(self.port.number, "", &self.service.host)
     }
 
-    fn rest(&self, destination: &[IpAddr]) -> TcpProxy {
+    pub(super) fn rest(&self, destination: &[IpAddr]) -> TcpProxy {
         self.bound
             .and_then(|b| l4::tcp(self.context, b, destination, &self.stat_prefix()))
             .filter(|proxy| !proxy.clusters.is_empty())
@@ -181,7 +189,7 @@ impl Place4<'_> {
     }
 }
 
-fn chain(name: &str, matches: ChainMatch, service: ConnectionService) -> FilterChain {
+pub(super) fn chain(name: &str, matches: ChainMatch, service: ConnectionService) -> FilterChain {
     FilterChain {
         name: name.to_owned(),
         matches,

@@ -1,12 +1,16 @@
 //! Listeners and filter chains.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_model::authorization::{Policies, RuleSet};
 use mesh_model::listener::{
-    ChainMatch, ConnectionService, Direction, FilterChain, Listener, MetricRule, RouteSource, TcpProxy,
+    Capture, ChainMatch, ConnectionService, Direction, FilterChain, Listener, MetricRule, RouteSource,
+    TcpProxy,
 };
+
+use mesh_model::names::NameTable;
 
 use super::value::{flag, limit, socket_address};
 use super::{Path, authorization, http, is_type, log, tls, unpack};
@@ -55,7 +59,36 @@ pub(super) fn listener(from: &envoy::Listener, path: &Path<'_>) -> Result<Listen
             &path.field("listener_filters_timeout"),
         )?,
         bind_to_port: flag(from.bind_to_port.as_ref(), true),
+        capture: capture(from, facts),
     })
+}
+
+fn capture(from: &envoy::Listener, facts: Option<&Struct>) -> Capture {
+    let hand_off = flag(from.use_original_dst.as_ref(), false);
+    let asked = from
+        .listener_filters
+        .iter()
+        .any(|f| f.name == pb::name::ORIGINAL_DST);
+    Capture {
+        // Handing off needs to know where to; Envoy adds the filter by itself.
+        original_destination: hand_off || asked,
+        hand_off,
+        transparent: flag(from.transparent.as_ref(), false),
+        names: facts
+            .and_then(|facts| pb::get_struct(facts, "names"))
+            .map(|hosts| {
+                let hosts = hosts.fields.iter().filter_map(|(host, value)| match &value.kind {
+                    Some(pb::Kind::StringValue(list)) => {
+                        let addresses = list.split(',').filter_map(|ip| ip.parse().ok()).collect();
+                        Some((host.clone(), addresses))
+                    }
+                    _ => None,
+                });
+                Arc::new(NameTable {
+                    hosts: hosts.collect(),
+                })
+            }),
+    }
 }
 
 /// The one filter that serves the chain's connections: those whose work is native are passed over.

@@ -13,10 +13,15 @@ pub(super) fn listener(from: &Listener) -> envoy::Listener {
     let chains = || from.chains.iter().chain(&from.default_chain);
     envoy::Listener {
         name: from.name.clone(),
-        address: Some(pb::address(from.address)),
+        address: Some(address(from)),
         filter_chains: from.chains.iter().map(chain).collect(),
         default_filter_chain: from.default_chain.as_ref().map(chain),
-        listener_filters: inspectors(chains()),
+        use_original_dst: from.capture.hand_off.then(|| pb::yes(true)),
+        transparent: from.capture.transparent.then(|| pb::yes(true)),
+        listener_filters: original_destination(from)
+            .into_iter()
+            .chain(inspectors(chains()))
+            .collect(),
         listener_filters_timeout: Some(pb::duration_or_zero(from.detection_timeout)),
         continue_on_listener_filters_timeout: true,
         bind_to_port: (!from.bind_to_port).then(|| pb::yes(false)),
@@ -26,18 +31,42 @@ pub(super) fn listener(from: &Listener) -> envoy::Listener {
             Direction::Unspecified => core::TrafficDirection::Unspecified,
         }
         .into(),
-        metadata: metadata(chains()),
+        metadata: metadata(from, chains()),
         ..envoy::Listener::default()
     }
 }
 
-/// What Envoy needs in order to match on TLS and on the detected protocol.
-fn inspectors<'a>(chains: impl Iterator<Item = &'a FilterChain> + Clone) -> Vec<envoy::ListenerFilter> {
-    let filter = |name: &str, config: Any| envoy::ListenerFilter {
+/// A capturing listener on all IPv6 addresses takes IPv4 too.
+fn address(from: &Listener) -> core::Address {
+    let mut made = pb::address(from.address);
+    if from.capture.original_destination
+        && from.address.is_ipv6()
+        && let Some(core::address::Address::SocketAddress(socket)) = &mut made.address
+    {
+        socket.ipv4_compat = true;
+    }
+    made
+}
+
+fn filter(name: &str, config: Any) -> envoy::ListenerFilter {
+    envoy::ListenerFilter {
         name: name.to_owned(),
         config_type: Some(envoy::listener_filter::ConfigType::TypedConfig(config)),
         ..envoy::ListenerFilter::default()
-    };
+    }
+}
+
+fn original_destination(from: &Listener) -> Option<envoy::ListenerFilter> {
+    from.capture.original_destination.then(|| {
+        filter(
+            name::ORIGINAL_DST,
+            pb::pack(&pb::original_dst::OriginalDst::default()),
+        )
+    })
+}
+
+/// What Envoy needs in order to match on TLS and on the detected protocol.
+fn inspectors<'a>(chains: impl Iterator<Item = &'a FilterChain> + Clone) -> Vec<envoy::ListenerFilter> {
     let on_tls = chains.clone().any(|c| {
         c.matches.tls.is_some()
             || !c.matches.server_names.is_empty()
@@ -67,8 +96,15 @@ fn inspectors<'a>(chains: impl Iterator<Item = &'a FilterChain> + Clone) -> Vec<
 }
 
 /// Facts that Envoy has no field for.
-fn metadata<'a>(chains: impl Iterator<Item = &'a FilterChain>) -> Option<core::Metadata> {
+fn metadata<'a>(from: &Listener, chains: impl Iterator<Item = &'a FilterChain>) -> Option<core::Metadata> {
     let mut fields = Vec::new();
+    if let Some(names) = &from.capture.names {
+        let hosts = names.hosts.iter().map(|(host, addresses)| {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            (host.clone(), pb::text(addresses.join(",")))
+        });
+        fields.push(("names".to_owned(), pb::nested(hosts)));
+    }
     for chain in chains {
         let ConnectionService::Http(http) = &chain.service else {
             continue;

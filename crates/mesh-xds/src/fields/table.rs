@@ -47,7 +47,7 @@ message!(ADDRESS = "envoy.config.core.v3.Address" {
 });
 message!(SOCKET_ADDRESS = "envoy.config.core.v3.SocketAddress" {
     1 protocol Honoured; 2 address Honoured; 3 port_value Honoured;
-    6 ipv4_compat Ignored("IPv6 sockets take IPv6 only");
+    6 ipv4_compat Ignored("a listener on all IPv6 addresses takes IPv4 too");
 });
 message!(CIDR = "envoy.config.core.v3.CidrRange" { 1 address_prefix Honoured; 2 prefix_len Honoured; });
 message!(DATA_SOURCE = "envoy.config.core.v3.DataSource" {
@@ -234,11 +234,11 @@ message!(
     /// Listeners (LDS).
     pub LISTENER = "envoy.config.listener.v3.Listener" {
         1 name Honoured; 2 address Is(&ADDRESS); 3 filter_chains List(&FILTER_CHAIN);
-        4 use_original_dst OffOnly("connections are not captured in this mode; bind the listener to its own port");
+        4 use_original_dst Honoured;
         5 per_connection_buffer_limit_bytes Ignored(BUFFERS); 6 metadata Is(&METADATA);
         7 deprecated_v1 Refused("use bind_to_port");
         8 drain_type Ignored("listeners drain when they go"); 9 listener_filters Filtered(&LISTENER_FILTERS);
-        10 transparent OffOnly("needs capture"); 11 freebind Ignored(SOCKET); 12 tcp_fast_open_queue_length Ignored(SOCKET);
+        10 transparent Honoured; 11 freebind Ignored(SOCKET); 12 tcp_fast_open_queue_length Ignored(SOCKET);
         13 socket_options Ignored(SOCKET); 15 listener_filters_timeout Honoured; 16 traffic_direction Honoured;
         17 continue_on_listener_filters_timeout Ignored("undetected connections go on as opaque bytes");
         20 connection_balance_config Ignored("the kernel spreads connections over workers"); 21 reuse_port Ignored(NATIVE);
@@ -261,15 +261,13 @@ message!(CHAIN_MATCH = "envoy.config.listener.v3.FilterChainMatch" {
 static LISTENER_FILTERS: Filters = Filters {
     config: 3,
     disabled: 0,
-    types: &[&TLS_INSPECTOR, &HTTP_INSPECTOR],
-    native: &[(
-        "envoy.filters.listener.original_dst",
-        "the original destination is read where the platform has it",
-    )],
+    types: &[&TLS_INSPECTOR, &HTTP_INSPECTOR, &ORIGINAL_DST_FILTER],
+    native: &[],
 };
 message!(TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" {
     1 enable_ja3_fingerprinting Ignored("no fingerprints are taken"); 2 initial_read_buffer_size Ignored(BUFFERS);
 });
+message!(ORIGINAL_DST_FILTER = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst" {});
 message!(HTTP_INSPECTOR = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector" {});
 static NETWORK_FILTERS: Filters = Filters {
     config: 4,

@@ -40,11 +40,32 @@ pub(super) fn way(world: &World, step: &Step) -> anyhow::Result<Way> {
         Role::Client2 => ("app2", "client"),
         Role::Plain | Role::GatewayClient => ("plain", "client"),
     };
-    let client = world.registry.fixture.find(namespace, name)?;
+    let fixture = &world.registry.fixture;
+    let client = fixture.find(namespace, name)?;
+    let Some(outbound) = client.outbound() else {
+        let (host, port) = match request.connect.as_ref().or(request.tcp.as_ref()) {
+            Some(target) => {
+                let (host, port) = target
+                    .rsplit_once(':')
+                    .with_context(|| format!("{target:?} has no port"))?;
+                (host, port.parse().with_context(|| format!("port of {target:?}"))?)
+            }
+            None => (target.host, target.port),
+        };
+        let ip = fixture.resolve(host, namespace)?;
+        return Ok(Way {
+            source: client.application(),
+            first: (ip, port).into(),
+            tunnel: None,
+            tls: request.sni.clone(),
+            pod: world.pod(client).map(|pod| pod.namespace.clone()),
+        });
+    };
     let mut way = Way {
         source: client.application(),
-        first: client.addresses.outbound(),
+        first: outbound,
         tunnel: None,
+        pod: None,
         tls: request.sni.clone(),
     };
     match step.from {

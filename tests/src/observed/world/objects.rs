@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::observed::cluster::Cluster;
 use crate::observed::fixture::{Fixture, Proxy, ROOT_NAMESPACE, Workload, name_of};
+use crate::observed::world::Plan;
 
 /// Service account of a workload: the recording used the default one, the gateway its own.
 pub(super) fn account(workload: &Workload) -> &str {
@@ -87,8 +88,12 @@ fn pod(workload: &Workload) -> Value {
 
 fn status(workload: &Workload) -> Value {
     let ip = workload.pod_ip().to_string();
+    let mut ips = vec![json!({"ip": ip})];
+    if let Some(number) = workload.pod_number() {
+        ips.push(json!({"ip": format!("fd00:244::{number:x}")}));
+    }
     json!({
-        "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
+        "phase": "Running", "podIP": ip, "podIPs": ips,
         "conditions": [{"type": "Ready", "status": "True"}],
     })
 }
@@ -125,7 +130,7 @@ fn endpoints(fixture: &Fixture, service: &Value) -> Value {
 }
 
 /// The bootstrap of a workload's proxy.
-pub(super) fn bootstrap(workload: &Workload, discovery: SocketAddr, root: &Path) -> Value {
+pub(super) fn bootstrap(plan: &Plan, workload: &Workload, discovery: SocketAddr, root: &Path) -> Value {
     let kind = if workload.proxy == Proxy::Gateway {
         "router"
     } else {
@@ -141,17 +146,21 @@ pub(super) fn bootstrap(workload: &Workload, discovery: SocketAddr, root: &Path)
     add("LABELS", json!(workload.labels));
     add("CLUSTER_ID", json!("Kubernetes"));
     add("MESH_ID", json!("cluster.local"));
-    add("INSTANCE_IPS", json!(ip.to_string()));
-    add("INTERCEPTION_MODE", json!("NONE"));
+    let addresses = match workload.pod_number() {
+        Some(number) => format!("{ip},fd00:244::{number:x}"),
+        None => ip.to_string(),
+    };
+    add("INSTANCE_IPS", json!(addresses));
+    add("INTERCEPTION_MODE", json!(workload.interception()));
+    if plan.dns.is_some() {
+        add("DNS_CAPTURE", json!("true"));
+    }
     if workload.proxy == Proxy::Gateway {
         add("SIGHTLINE_GATEWAY_BIND", json!(ip.to_string()));
-    } else {
+    } else if let Some(outbound) = workload.outbound() {
         let application = workload.application().to_string();
         add("SIGHTLINE_APPLICATION_ADDRESS", json!(application));
-        add(
-            "SIGHTLINE_OUTBOUND",
-            json!(workload.addresses.outbound().to_string()),
-        );
+        add("SIGHTLINE_OUTBOUND", json!(outbound.to_string()));
     }
     json!({
         "node": {
