@@ -1,5 +1,7 @@
 //! What an issuer may say: a JSON Web Key Set of public keys.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 /// Keys of one set.
@@ -37,7 +39,12 @@ fn public(key: &Map<String, Value>) -> Option<Value> {
     if !matches!(kind, "RSA" | "EC" | "OKP") || !signs {
         return None;
     }
-    let members = key.iter().filter(|(name, _)| !PRIVATE.contains(&name.as_str()));
+    // In one order, whatever the document's: equal keys are equal texts.
+    let members: BTreeMap<_, _> = key
+        .iter()
+        .filter(|(name, _)| !PRIVATE.contains(&name.as_str()))
+        .collect();
+    let members = members.into_iter();
     Some(
         members
             .map(|(name, value)| (name.clone(), value.clone()))

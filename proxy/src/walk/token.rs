@@ -182,6 +182,11 @@ fn in_time(claims: &Value, now: SystemTime, skew: Duration) -> Result<(), Fault>
         .as_secs_f64();
     let skew = skew.as_secs_f64();
     let time = |name: &str| claims.get(name).and_then(Value::as_f64);
+    // A time that is none must not count as "for ever".
+    let odd = |name: &str| claims.get(name).is_some_and(|value| !value.is_number());
+    if odd("exp") || odd("nbf") {
+        return Err(PAYLOAD);
+    }
     if time("exp").is_some_and(|end| end + skew < now) {
         return Err(EXPIRED);
     }
@@ -531,6 +536,165 @@ mod tests {
         verdict(&shop, &bearer(json!({"iss": "me"})), Err(AUDIENCE));
         let nothing = tokens(|rule| rule.jwks = "{}".into());
         verdict(&nothing, &bearer(json!({"iss": "me"})), Err(SIGNATURE));
+    }
+
+    /// A token of these texts, signed by HMAC with this secret.
+    fn forge(header: &str, payload: &str, secret: &[u8]) -> String {
+        let message = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(payload)
+        );
+        let key = EncodingKey::from_secret(secret);
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{message}.{signature}")
+    }
+
+    #[track_caller]
+    fn refused(tokens: &Tokens, token: &str) {
+        let value = format!("Bearer {token}");
+        let mut request = request("/", &[("authorization", &value)]);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        // One that is cut where it stops looking like a token may be none at all; it is never a good one.
+        let got = tokens.check(&mut request, now);
+        assert!(!matches!(got, Ok(Some(_))), "{token}");
+    }
+
+    const HEADER_256: &str = r#"{"alg":"HS256"}"#;
+    const ADMIN: &str = r#"{"iss":"me","sub":"admin"}"#;
+
+    #[test]
+    fn forged_headers_are_refused() {
+        let plain = tokens(|_| {});
+        let good = forge(HEADER_256, ADMIN, SECRET);
+        verdict(&plain, &format!("Bearer {good}"), Ok(true));
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"None"}"#,
+            r#"{"alg":"NONE"}"#,
+            r#"{"alg":"nOnE"}"#,
+            r#"{"alg":""}"#,
+            r#"{"alg":"hs256"}"#,
+            r#"{"alg":"HS256 "}"#,
+            r#"{"alg":"HS256\u0000"}"#,
+            r#"{"alg":null}"#,
+            r#"{"alg":["HS256"]}"#,
+            r#"{"alg":256}"#,
+            r#"{"alg":"HS384"}"#,
+            r#"{"alg":"HS512"}"#,
+            r#"{"alg":"RS256"}"#,
+            r#"{"alg":"ES256"}"#,
+            r#"{"alg":"PS256"}"#,
+            r#"{"alg":"EdDSA"}"#,
+            r#"{"typ":"JWT"}"#,
+            "{}",
+            "[]",
+            "null",
+            "",
+            r#""HS256""#,
+            r#"{"alg":"HS256""#,
+        ] {
+            let token = forge(header, ADMIN, SECRET);
+            refused(&plain, &token);
+            // Without a signature, too.
+            let (message, _) = token.rsplit_once('.').unwrap();
+            refused(&plain, &format!("{message}."));
+        }
+        // Keys that the token itself brings or names are nobody's.
+        let own = URL_SAFE_NO_PAD.encode(b"the forger's own secret");
+        for header in [
+            format!(r#"{{"alg":"HS256","jwk":{{"kty":"oct","k":"{own}"}}}}"#),
+            r#"{"alg":"HS256","jku":"https://evil.test/keys"}"#.to_owned(),
+            r#"{"alg":"HS256","x5u":"https://evil.test/chain"}"#.to_owned(),
+            r#"{"alg":"HS256","kid":"../../../../dev/null"}"#.to_owned(),
+            r#"{"alg":"HS256","kid":"' OR 1=1 --"}"#.to_owned(),
+        ] {
+            refused(&plain, &forge(&header, ADMIN, b"the forger's own secret"));
+            refused(&plain, &forge(&header, ADMIN, b""));
+        }
+    }
+
+    #[test]
+    fn forged_payloads_and_forms_are_refused() {
+        let plain = tokens(|_| {});
+        let good = forge(HEADER_256, ADMIN, SECRET);
+        for payload in [
+            r#"{"iss":"you","sub":"admin"}"#,
+            r#"{"iss":"ME","sub":"admin"}"#,
+            r#"{"iss":"me ","sub":"admin"}"#,
+            r#"{"iss":["me"],"sub":"admin"}"#,
+            r#"{"iss":null}"#,
+            r#"{"sub":"admin"}"#,
+            r#"{"iss":"me","exp":"never"}"#,
+            r#"{"iss":"me","exp":null}"#,
+            r#"{"iss":"me","exp":0}"#,
+            r#"{"iss":"me","exp":-1}"#,
+            r#"{"iss":"me","nbf":99999}"#,
+            r#"{"iss":"me","nbf":"now"}"#,
+            r#"["me"]"#,
+            "7",
+            "",
+            r#"{"iss":"me""#,
+        ] {
+            refused(&plain, &forge(HEADER_256, payload, SECRET));
+        }
+        let parts: Vec<&str> = good.split('.').collect();
+        let [header, payload, signature] = parts.as_slice() else {
+            panic!("{good}")
+        };
+        let other = URL_SAFE_NO_PAD.encode(r#"{"iss":"me","sub":"root"}"#);
+        for token in [
+            format!("{header}.{other}.{signature}"),
+            format!("{header}.{payload}"),
+            format!("{header}.{payload}."),
+            format!(".{payload}.{signature}"),
+            format!("{header}..{signature}"),
+            format!("{header}.{payload}.{signature}.{signature}"),
+            format!("{header}.{payload}.{signature}.{signature}.{signature}"),
+            format!("{payload}.{header}.{signature}"),
+            format!("{header}.{payload}.{signature}A"),
+            format!("{header}.{payload}.{}", signature.to_lowercase()),
+            "...".to_owned(),
+            ".".to_owned(),
+            "a.b.c".to_owned(),
+            format!("{header}.{payload}.{}", "A".repeat(TOKEN_MAX)),
+            forge(HEADER_256, ADMIN, b""),
+            forge(HEADER_256, ADMIN, b"secret"),
+        ] {
+            refused(&plain, &token);
+        }
+        // A change of any character of the signature, but for bits that say nothing.
+        for at in 0..signature.len() - 1 {
+            let mut changed = signature.as_bytes().to_vec();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            refused(&plain, &format!("{header}.{payload}.{changed}"));
+        }
+        let nested = format!(r#"{{"iss":"me","a":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        refused(&plain, &forge(HEADER_256, &nested, SECRET));
+        // An issuer without keys has no default ones.
+        let bare = tokens(|rule| rule.jwks = r#"{"keys":[]}"#.into());
+        refused(&bare, &good);
+    }
+
+    #[test]
+    fn a_public_key_is_no_secret() {
+        let x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+        let y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+        let public = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y}]}).to_string();
+        let rule = tokens(|rule| {
+            rule.jwks.clone_from(&public);
+            rule.issuer = "joe".into();
+        });
+        // The example of RFC 7515, A.3.
+        let good = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
+                    DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+        verdict(&rule, &format!("Bearer {good}"), Ok(true));
+        let joe = r#"{"iss":"joe"}"#;
+        for secret in [x.as_bytes(), y.as_bytes(), public.as_bytes(), b""] {
+            refused(&rule, &forge(HEADER_256, joe, secret));
+            refused(&rule, &forge(r#"{"alg":"ES256"}"#, joe, secret));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod corpus;
 mod explain;
 mod external;
 mod forwarding;
+mod harms;
 mod harness;
 mod http2;
 mod mesh;

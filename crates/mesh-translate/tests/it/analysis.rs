@@ -290,3 +290,14 @@ fn policies_that_are_not_enforced_as_written_say_so() {
         &[],
     );
 }
+
+#[test]
+fn entries_that_no_connection_can_name_say_so() {
+    let entry = |more: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: db, namespace: app}}\nspec: {{hosts: [db.test], resolution: DNS, ports: [{{number: 5432, name: tcp, protocol: TCP}}]{more}}}"
+        )
+    };
+    check(&[&entry("")], &["ServiceEntry db: SL0003 spec.ports[0]"]);
+    check(&[&entry(", addresses: [240.1.1.1]")], &[]);
+}
