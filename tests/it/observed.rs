@@ -23,20 +23,33 @@ use mesh_stories::observed::world::{Plan, Registry, World};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/observed/routing");
 
-fn main() {
+/// Whether cases are played between pods with captured traffic: decided by the test's name.
+const CAPTURED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"captured");
+/// The list of cases that must pass.
+const LIST: &str = if CAPTURED { "captured" } else { "passing" };
+
+pub(crate) fn main() {
     let start = Instant::now();
     // Not a `#[test]`: processes end with the thread that started them, so that must be the main thread.
     let listing = std::env::args().any(|argument| argument == "--list");
     if listing {
-        println!("observed: test");
+        println!("{}: test", env!("CARGO_CRATE_NAME"));
         return;
+    }
+    if CAPTURED && let Err(error) = mesh_stories::pods::enter() {
+        eprintln!("captured traffic cannot be tested here: {error:#}");
+        std::process::exit(1);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    let verdicts = match runtime.block_on(run()) {
+    let verdicts = runtime.block_on(run());
+    if CAPTURED {
+        let _ = std::fs::remove_dir_all(shared_folder());
+    }
+    let verdicts = match verdicts {
         Ok(verdicts) => verdicts,
         Err(error) => {
             eprintln!("the runner itself failed: {error:#}");
@@ -44,7 +57,7 @@ fn main() {
         }
     };
     println!("{}", report(&verdicts));
-    let list = Path::new(DATA).join("passing");
+    let list = Path::new(DATA).join(LIST);
     let must: BTreeSet<String> = read_list(&std::fs::read_to_string(&list).unwrap_or_default());
     let passing: BTreeSet<String> = verdicts
         .iter()
@@ -123,7 +136,7 @@ async fn run() -> anyhow::Result<Vec<Verdict>> {
     println!("{} cases played after {:.1?}", sending.len(), start.elapsed());
     // Timings and draws by chance differ on a busy machine: what should pass and did not is looked at once more, as
     // the recordings were. A real difference fails twice.
-    let must = read_list(&read("passing").unwrap_or_default());
+    let must = read_list(&read(LIST).unwrap_or_default());
     let doubtful: Vec<Case> = sending
         .iter()
         .zip(&looks)
@@ -201,24 +214,54 @@ fn chosen(mut cases: Vec<Case>) -> Vec<Case> {
     if let Ok(only) = std::env::var("OBSERVED_ONLY") {
         let only: BTreeSet<&str> = only.split(',').map(str::trim).collect();
         cases.retain(|case| only.contains(case.id.as_str()));
+    } else if CAPTURED {
+        // The others are played among plain processes.
+        let list = std::fs::read_to_string(Path::new(DATA).join(LIST)).unwrap_or_default();
+        let list = read_list(&list);
+        cases.retain(|case| list.contains(&case.id));
     }
     cases
 }
 
+/// Where the sidecars' user may enter.
+fn shared_folder() -> PathBuf {
+    std::env::temp_dir().join(format!("sightline-captured-{}", std::process::id()))
+}
+
 fn plan(fixture: &str) -> anyhow::Result<Plan> {
     let base = AddressBase::parse("127.80.0.0/16").map_err(anyhow::Error::msg)?;
-    let layout = Layout::Plain(base);
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("observed");
+    let layout = if CAPTURED {
+        Layout::Pods
+    } else {
+        Layout::Plain(base)
+    };
+    let folder = if CAPTURED {
+        shared_folder()
+    } else {
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("observed")
+    };
     let _ = std::fs::remove_dir_all(&folder);
     let logs = folder.join("logs");
     std::fs::create_dir_all(&logs)?;
     let echo = PathBuf::from(env!("CARGO_BIN_EXE_rtecho"));
+    let built = echo.parent().map(Path::to_path_buf).unwrap_or_default();
+    let (echo, programs) = if CAPTURED {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
+        let bin = folder.join("bin");
+        for name in ["rtecho", "sightline-proxy", "sightline-controlplane"] {
+            mesh_stories::pods::shared(&built.join(name), &bin)?;
+        }
+        (bin.join("rtecho"), bin)
+    } else {
+        (echo, built)
+    };
     Ok(Plan {
         fixture: Fixture::read(fixture, layout)?,
         layout,
         dns: None,
         programs: Programs {
-            folder: echo.parent().map(Path::to_path_buf).unwrap_or_default(),
+            folder: programs,
             echo,
             logs,
         },

@@ -59,6 +59,7 @@ pub(super) fn listeners(
                     bound: *bound,
                     name: &name,
                     allow_any,
+                    captured: true,
                 };
                 let listener = place.listener(address, false);
                 out.listeners.entry(name).or_insert_with(|| Arc::new(listener));
@@ -72,6 +73,7 @@ pub(super) fn listeners(
                     bound: *bound,
                     name: &name,
                     allow_any,
+                    captured: true,
                 };
                 if port.protocol.may_be_http() {
                     http.entry(port.number).or_default();

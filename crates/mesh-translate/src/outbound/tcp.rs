@@ -57,6 +57,7 @@ pub(super) fn listeners(
                 bound: *bound,
                 name: &name,
                 allow_any,
+                captured: false,
             };
             let listener = place.listener(address, own.is_some());
             for domain in domains(service, context.client.namespace, own) {
@@ -110,6 +111,8 @@ pub(super) struct Place4<'a> {
     pub(super) bound: Option<&'a Arc<Bound>>,
     pub(super) name: &'a str,
     pub(super) allow_any: bool,
+    /// Connections have an original destination.
+    pub(super) captured: bool,
 }
 
 impl Place4<'_> {
@@ -154,8 +157,12 @@ impl Place4<'_> {
         let rest = self.rest(&destination);
         if by_name_only {
             // Other names are not the VirtualService's business: as to any unknown destination.
-            default_chain = self
-                .allow_any
+            let rest = if self.captured {
+                unknown(self.context, self.allow_any)
+            } else {
+                rest
+            };
+            default_chain = (self.allow_any || self.captured)
                 .then(|| chain(self.name, ChainMatch::default(), ConnectionService::Tcp(rest)));
         } else {
             chains.push(chain(
