@@ -1,5 +1,7 @@
 //! Opaque bytes both ways: TCP proxying, CONNECT tunnels, connections after an upgrade.
 
+mod late;
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -18,14 +20,12 @@ use mesh_model::listener::Direction;
 use mesh_model::record::SpanKind;
 use mesh_model::route::split_port;
 use mesh_model::workload::{UNKNOWN, Workload};
-use tokio::net::TcpStream;
 
 use crate::accept::{Accepted, Destination};
 use crate::access_log::Line;
 use crate::call::{Call, service_of};
 use crate::codec::head::Framing;
-use crate::compile::{ClusterEntry, EndpointEntry, ListenerEntry, TcpEntry};
-use crate::detect::{Heard, detect};
+use crate::compile::{ClusterEntry, EndpointEntry, TcpEntry};
 use crate::dial::{self, DialError, Facts};
 use crate::http::Client;
 use crate::metadata::Peer;
@@ -33,9 +33,12 @@ use crate::record::{Completed, Connected, Ended, Rule, Texts};
 use crate::refusal::{Refusal, Reset};
 use crate::stats::{Completion, SlotKey};
 use crate::upstream::Upstream;
-use crate::wire::{Stream, Wire};
+use crate::wire::Wire;
 use crate::worker::{Connection, Worker};
 use crate::{pick, shape};
+
+pub(crate) use late::Unexpected;
+use late::{FirstWord, first_word};
 
 /// Bytes moved each way.
 #[derive(Debug, Default, Clone, Copy)]
@@ -283,64 +286,6 @@ pub(crate) async fn serve(accepted: Accepted, entry: &TcpEntry) -> Option<Unexpe
         }
     }
     None
-}
-
-/// A client's socket, and what was read from it.
-pub(crate) type Unexpected = (TcpStream, Vec<u8>);
-
-/// What a client said that was silent at first.
-enum FirstWord {
-    /// What this chain serves.
-    AsExpected,
-    /// What another chain serves.
-    Unexpected(Unexpected),
-    /// What another chain serves, when the server had spoken already.
-    TooLate,
-    /// Nothing.
-    End,
-}
-
-/// Passes on what the server says until the client says something, and judges that.
-async fn first_word(
-    call: &mut TcpCall<'_>,
-    listener: &ListenerEntry,
-    upstream: &mut Wire,
-    timer: &Connection,
-) -> FirstWord {
-    let mut down = Lane::default();
-    let client = &mut call.accepted.wire;
-    let spoke = poll_fn(|cx| {
-        let failed = matches!(down.poll(cx, upstream, client), Poll::Ready(Err(_)));
-        if failed || timer.poll_deadline(cx).is_ready() {
-            return Poll::Ready(false);
-        }
-        client.poll_readable(cx).map(|readable| readable.is_ok())
-    })
-    .await;
-    call.moved.set(Moved {
-        up: 0,
-        down: down.bytes,
-    });
-    let (true, Stream::Tcp(mut socket)) = (spoke, std::mem::replace(&mut client.stream, Stream::None)) else {
-        return FirstWord::End;
-    };
-    let Ok(Heard::Speech(hello, read)) = detect(&mut socket, Vec::new(), None).await else {
-        // It left without a word: the server's end is to be told.
-        client.stream = Stream::Tcp(socket);
-        return FirstWord::AsExpected;
-    };
-    let same = listener
-        .chain(&hello, call.accepted.local)
-        .is_some_and(|chain| Arc::ptr_eq(chain, &call.accepted.chain));
-    if same {
-        *client = Wire::new(Stream::Tcp(socket), read);
-        call.accepted.hello = hello;
-        FirstWord::AsExpected
-    } else if down.bytes == 0 {
-        FirstWord::Unexpected((socket, read))
-    } else {
-        FirstWord::TooLate
-    }
 }
 
 /// Ends at `limit`, if there is one.
