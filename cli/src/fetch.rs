@@ -108,7 +108,18 @@ impl Query {
         };
         let (status, body) = tokio::time::timeout(DEADLINE, get).await.tried(what)??;
         if status != StatusCode::OK {
-            return Err(Failure::unavailable(format!("{}: answer {status}", what())));
+            let said = serde_json::from_slice::<mesh_api::error::ApiError>(&body).ok();
+            return Err(match said {
+                Some(error) if status == StatusCode::BAD_REQUEST => {
+                    let remedy = error
+                        .remedy
+                        .map(|remedy| format!("; {remedy}"))
+                        .unwrap_or_default();
+                    Failure::new(Code::Configuration, format!("{}{remedy}", error.message))
+                }
+                Some(error) => Failure::unavailable(format!("{}: {}", what(), error.message)),
+                None => Failure::unavailable(format!("{}: answer {status}", what())),
+            });
         }
         serde_json::from_slice(&body).tried(what)
     }

@@ -3,6 +3,7 @@
 pub(crate) mod analysis;
 pub(crate) mod dashboard;
 mod dump;
+pub(crate) mod explain;
 mod output;
 pub(crate) mod proxy_config;
 pub(crate) mod proxy_status;

@@ -64,6 +64,9 @@ enum Command {
     /// Find what is wrong with configuration, in files or in the mesh.
     #[command(after_help = inspect::analysis::EXAMPLES)]
     Analyze(inspect::analysis::Options),
+    /// Say what becomes of a request: each decision, the rule that wins, why the others lose.
+    #[command(after_help = inspect::explain::EXAMPLES)]
+    Explain(inspect::explain::Options),
     /// Print where a page is, or open it: console, Grafana, Prometheus, Jaeger, Zipkin, a proxy's admin.
     #[command(after_help = inspect::dashboard::EXAMPLES)]
     Dashboard(inspect::dashboard::Options),
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::ProxyStatus(options) => inspect::proxy_status::run(&options),
         Command::ProxyConfig(options) => inspect::proxy_config::run(&options),
         Command::Analyze(options) => inspect::analysis::run(&options),
+        Command::Explain(options) => inspect::explain::run(&options),
         Command::Dashboard(options) => inspect::dashboard::run(&options),
         Command::Version => version(),
         Command::Completion { shell } => completion(shell),

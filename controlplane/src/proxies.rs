@@ -44,6 +44,30 @@ struct Entry {
     last_flush_ms: u64,
 }
 
+/// A connected proxy with what it was sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    /// Node id.
+    pub(crate) id: String,
+    /// `namespace/workload`.
+    pub(crate) workload: String,
+    /// It is a gateway.
+    pub(crate) gateway: bool,
+    /// Address of the pod.
+    pub(crate) address: std::net::IpAddr,
+    /// URI that it proves.
+    pub(crate) identity: Option<String>,
+    /// What it should run.
+    pub(crate) published: Arc<Published>,
+}
+
+impl Running {
+    /// Whether it belongs to this workload (`namespace/workload`, or the name alone).
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.workload == name || self.workload.split_once('/').is_some_and(|(_, own)| own == name)
+    }
+}
+
 /// The table; every method is short and never waits.
 #[derive(Debug, Default)]
 pub(crate) struct Proxies(Mutex<Table>);
@@ -149,6 +173,24 @@ impl Proxies {
     /// What a connected proxy should run.
     pub(crate) fn published(&self, id: &str) -> Option<Arc<Published>> {
         self.table().entries.get(id)?.published.clone()
+    }
+
+    /// The connected proxies that were sent something.
+    pub(crate) fn running(&self) -> Vec<Running> {
+        let table = self.table();
+        let connected = table.entries.iter().filter(|(_, e)| e.stream != 0);
+        connected
+            .filter_map(|(id, e)| {
+                Some(Running {
+                    id: id.clone(),
+                    workload: format!("{}/{}", e.facts.namespace, e.facts.workload),
+                    gateway: e.facts.kind == "router",
+                    address: id.split('~').nth(1)?.parse().ok()?,
+                    identity: e.facts.identity.as_ref().map(ToString::to_string),
+                    published: Arc::clone(e.published.as_ref()?),
+                })
+            })
+            .collect()
     }
 
     /// The connected proxies by (namespace, pod).

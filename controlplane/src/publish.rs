@@ -143,6 +143,31 @@ impl Published {
         }
     }
 
+    /// The snapshot as the proxy reads it, without secrets.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, mesh_xds::Invalid> {
+        let mut snapshot = Snapshot {
+            revision: self.revision.clone(),
+            ..Snapshot::default()
+        };
+        for (name, resource) in &self.listeners {
+            let listener = mesh_xds::decode::listener(&resource.any)?;
+            snapshot.listeners.insert(name.clone(), Arc::new(listener));
+        }
+        for (name, resource) in &self.routes {
+            let table = mesh_xds::decode::route_table(&resource.any)?;
+            snapshot.routes.insert(name.clone(), Arc::new(table));
+        }
+        for (name, resource) in &self.clusters {
+            let cluster = mesh_xds::decode::cluster(&resource.any)?;
+            snapshot.clusters.insert(name.clone(), Arc::new(cluster));
+        }
+        for resource in self.endpoints.values() {
+            let (name, endpoints) = mesh_xds::decode::endpoints(&resource.any)?;
+            snapshot.endpoints.insert(name, Arc::new(endpoints));
+        }
+        Ok(snapshot)
+    }
+
     #[cfg(test)]
     pub(crate) fn of_versions(generation: u64, kinds: &[(Kind, &[(&str, &str)])]) -> Self {
         let mut published = Self {

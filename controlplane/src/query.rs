@@ -3,6 +3,7 @@
 //! TLS and a bearer token that the API server accepts; the answers are the types of `mesh_api`.
 
 mod config;
+mod explain;
 mod graph;
 mod history;
 mod inventory;
@@ -90,6 +91,7 @@ pub(crate) fn router(query: Query) -> Router {
         .route("/api/objects", get(config::objects))
         .route("/api/analyze", post(config::analyze))
         .route("/api/propagation", get(config::propagation))
+        .route("/api/explain", get(explain::page))
         .route("/api/proxies", get(mesh::proxies))
         .route("/api/status", get(mesh::status))
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, "there is no such route"))

@@ -224,7 +224,7 @@ fn arrive(
         read: Vec::new(),
         local,
         remote: canonical(remote),
-        registered: worker.register(),
+        registered: worker.register(entry.listener.direction),
         captured: None,
         destination,
         not_http: None,
@@ -335,7 +335,7 @@ async fn serve_once(arrived: Arrived) -> Option<Arrived> {
             let tcp = Arc::clone(tcp);
             if let Some((socket, read)) = crate::relay::serve(accepted, &tcp).await {
                 return Some(Arrived {
-                    registered: worker.register(),
+                    registered: worker.register(entry.listener.direction),
                     worker,
                     entry,
                     socket,

@@ -19,6 +19,8 @@ pub const EXIT_CONFIGURATION: u8 = 64;
 const DRAIN: Duration = Duration::from_secs(45);
 /// Longest wait for running requests after SIGTERM when nothing is said (Istio's termination drain).
 const TERMINATION: Duration = Duration::from_secs(5);
+/// "However long it takes", bounded all the same.
+const UNTIL_ZERO: Duration = Duration::from_secs(24 * 3600);
 /// Trust domain when the node's MESH_ID says none.
 const TRUST_DOMAIN: &str = "cluster.local";
 
@@ -63,6 +65,12 @@ pub struct Arguments {
     /// Longest time from the first to the last moment of a shutdown, seconds.
     #[arg(long, env = "SIGHTLINE_PARENT_SHUTDOWN_TIME_S", value_name = "N")]
     pub parent_shutdown_time_s: Option<u64>,
+    /// Longest wait for running requests after SIGTERM, seconds (Istio's terminationDrainDuration).
+    #[arg(long, env = "TERMINATION_DRAIN_DURATION_SECONDS", value_name = "N")]
+    pub termination_drain_s: Option<u64>,
+    /// After SIGTERM, end when the last connection has ended, however long that takes.
+    #[arg(long, env = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub exit_on_zero_active_connections: Option<bool>,
     /// trace, debug, info, warning, error, critical or off; or a filter like `info,sightline_proxy=debug`.
     #[arg(
         short = 'l',
@@ -189,7 +197,14 @@ impl Config {
 }
 
 fn termination(arguments: &Arguments) -> Duration {
-    let drain = arguments.drain_time_s.map_or(TERMINATION, Duration::from_secs);
+    let drain = if arguments.exit_on_zero_active_connections == Some(true) {
+        UNTIL_ZERO
+    } else {
+        arguments
+            .termination_drain_s
+            .or(arguments.drain_time_s)
+            .map_or(TERMINATION, Duration::from_secs)
+    };
     arguments
         .parent_shutdown_time_s
         .map_or(drain, |limit| drain.min(Duration::from_secs(limit)))
@@ -422,6 +437,31 @@ mod tests {
         assert_eq!(config.node.workload.version, "v1");
         assert!(!config.node.peer_metadata.is_empty());
         assert_eq!(config.termination_time, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_time_to_drain_is_istios() {
+        #[track_caller]
+        fn check(arguments: &[&str], seconds: u64) {
+            let config = load(arguments, "static_resources: {}").unwrap();
+            assert_eq!(
+                config.termination_time,
+                Duration::from_secs(seconds),
+                "{arguments:?}"
+            );
+        }
+        check(&[], 5);
+        check(&["--termination-drain-s", "7", "--drain-time-s", "1"], 7);
+        check(&["--exit-on-zero-active-connections"], 24 * 3600);
+        check(&["--exit-on-zero-active-connections", "false"], 5);
+        check(
+            &[
+                "--exit-on-zero-active-connections",
+                "--parent-shutdown-time-s",
+                "9",
+            ],
+            9,
+        );
     }
 
     #[test]

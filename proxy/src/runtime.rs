@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -136,10 +137,14 @@ struct Shared {
     /// The one owner of configuration: whoever holds it may change what is desired.
     compiled: Mutex<Option<Arc<Compiled>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Connections towards the application that are open.
+    inbound_open: Arc<AtomicUsize>,
     /// Sockets of the process before this one, by address, until a listener takes them.
     inherited: Mutex<HashMap<SocketAddr, Vec<std::net::TcpListener>>>,
 }
 
+/// Between two looks at whether the last connection towards the application has ended.
+const INBOUND_LOOK: Duration = Duration::from_millis(5);
 /// How long workers may take to share their sockets.
 const SHARE_LIMIT: Duration = Duration::from_secs(5);
 /// How long an address may still be held by our own listener that was just removed.
@@ -155,13 +160,16 @@ impl Runtime {
         let (desired, _) = watch::channel(Desired::default());
         let (registry, records) = (Registry::default(), Records::default());
         let node = Arc::new(config.node.clone());
+        let inbound_open = Arc::new(AtomicUsize::new(0));
         let mut threads = Vec::with_capacity(workers + 1);
         for index in 0..workers {
             let (node, tls) = (Arc::clone(&node), Arc::clone(&config.tls));
             let (registry, records) = (registry.clone(), records.clone());
             let wanted = desired.subscribe();
+            let inbound = Arc::clone(&inbound_open);
             threads.push(spawn(format!("worker-{index}"), move || async move {
-                worker::run(Worker::new(index, node, tls, registry, records, workers), wanted).await;
+                let worker = Worker::new(index, node, tls, registry, records, workers, inbound);
+                worker::run(worker, wanted).await;
             })?);
         }
         let wanted = desired.subscribe();
@@ -175,6 +183,7 @@ impl Runtime {
             desired,
             compiled: Mutex::new(None),
             threads: Mutex::new(threads),
+            inbound_open,
             inherited: Mutex::default(),
         })))
     }
@@ -373,8 +382,17 @@ impl Runtime {
 
     /// Drains everything, waits for the last request for at most `drain_time`, ends the workers. Counters are
     /// complete when this returns.
+    ///
+    /// What an application still answers may need others: its own calls are served until the last connection towards
+    /// it has ended.
     pub async fn shutdown(&self, drain_time: Duration) {
-        self.end(Drain::Closed, drain_time).await;
+        let deadline = Instant::now() + drain_time;
+        self.drain(true, false);
+        while self.0.inbound_open.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            tokio::time::sleep(INBOUND_LOOK).await;
+        }
+        self.end(Drain::Closed, deadline.saturating_duration_since(Instant::now()))
+            .await;
     }
 
     async fn end(&self, how: Drain, limit: Duration) {

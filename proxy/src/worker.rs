@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -98,6 +99,7 @@ pub(crate) struct Worker {
     inbound: Cell<Drain>,
     all: Cell<Drain>,
     connections: RefCell<Slab<Rc<Connection>>>,
+    inbound_open: Arc<AtomicUsize>,
     date: RefCell<(u64, [u8; 29])>,
     clock: Cell<(Instant, SystemTime)>,
 }
@@ -125,6 +127,7 @@ pub(crate) struct Registered {
     worker: Rc<Worker>,
     key: usize,
     _opened: Opened,
+    _inbound: Option<InboundOpen>,
     /// The connection.
     pub(crate) connection: Rc<Connection>,
 }
@@ -132,6 +135,22 @@ pub(crate) struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.connections.borrow_mut().try_remove(self.key);
+    }
+}
+
+/// A connection towards the application.
+struct InboundOpen(Arc<AtomicUsize>);
+
+impl InboundOpen {
+    fn new(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for InboundOpen {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -184,6 +203,7 @@ impl Worker {
         registry: Registry,
         records: Records,
         workers: usize,
+        inbound_open: Arc<AtomicUsize>,
     ) -> Rc<Self> {
         let metadata = if node.peer_metadata.is_empty() {
             Vec::new()
@@ -208,6 +228,7 @@ impl Worker {
             inbound: Cell::default(),
             all: Cell::default(),
             connections: RefCell::default(),
+            inbound_open,
             date: RefCell::new((0, [0; 29])),
             clock: Cell::new((Instant::now(), SystemTime::now())),
         })
@@ -273,13 +294,14 @@ impl Worker {
     }
 
     /// Puts a connection on the books.
-    pub(crate) fn register(self: &Rc<Self>) -> Registered {
+    pub(crate) fn register(self: &Rc<Self>, direction: Direction) -> Registered {
         let connection = Rc::new(Connection::default());
         let key = self.connections.borrow_mut().insert(Rc::clone(&connection));
         Registered {
             worker: Rc::clone(self),
             key,
             _opened: Opened::new(),
+            _inbound: (direction == Direction::Inbound).then(|| InboundOpen::new(&self.inbound_open)),
             connection,
         }
     }

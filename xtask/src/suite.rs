@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// List the groups.
     #[arg(long)]
     list: bool,
+    /// The long tier instead: restarts, rotations and changes at full length (some 20 minutes).
+    #[arg(long)]
+    long: bool,
 }
 
 /// A named part of the suite.
@@ -80,16 +83,29 @@ const GROUPS: &[Group] = &[
     },
 ];
 
+/// What takes minutes by itself; its figures are in docs/performance.md.
+const LONG: &[Group] = &[
+    Group {
+        name: "restarts",
+        run: restarts,
+    },
+    Group {
+        name: "churn",
+        run: churn,
+    },
+];
+
 /// Runs the groups and prints the summary.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let groups = if options.long { LONG } else { GROUPS };
     if options.list {
-        for group in GROUPS {
+        for group in groups {
             println!("{}", group.name);
         }
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows: Vec<(&str, Counts, Duration)> = Vec::new();
-    for group in GROUPS {
+    for group in groups {
         if !options.only.is_empty() && !options.only.iter().any(|name| name == group.name) {
             continue;
         }
@@ -122,6 +138,24 @@ fn summary(rows: &[(&str, Counts, Duration)]) -> ExitCode {
     } else {
         ExitCode::from(1)
     }
+}
+
+/// 10 hot restarts under 200,000 requests.
+fn restarts() -> Result<Counts> {
+    long(&["--test", "control", "hot_restart"])
+}
+
+/// 10,000 changes of configuration in ten minutes, 1,000 rotations of certificates.
+fn churn() -> Result<Counts> {
+    long(&["--test", "it", "churn"])
+}
+
+/// One part at a time: they measure themselves.
+fn long(filter: &[&str]) -> Result<Counts> {
+    let mut command = root::cargo();
+    command.args(["test", "-p", "sightline-proxy"]).args(filter);
+    command.args(["--", "--nocapture", "--test-threads", "1"]);
+    tally::run(command.env("SIGHTLINE_LONG", "1"))
 }
 
 fn tools_present() -> Result<Counts> {

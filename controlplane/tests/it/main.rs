@@ -4,6 +4,7 @@
 mod support;
 
 mod embedded;
+mod explain;
 mod inventory;
 mod records;
 mod revisions;

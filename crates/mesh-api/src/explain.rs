@@ -10,9 +10,10 @@
 //! - Control plane: `from` (`namespace/workload`, or a workload's name alone; without it the request comes from
 //!   outside the mesh), `port` (80 when neither it nor the host says one), `gateway` (`namespace/workload`, to enter
 //!   there).
-//! - Proxy: `direction` (`outbound`, `inbound`; without it, the one the proxy has for this port), `port`, `address`
-//!   (where the client connected to), `principal` (URI of the client's certificate; with it, the connection is mutual
-//!   TLS), `source` (IP of the client), `sni`, `tls` (`true`, `false`).
+//! - Proxy: `direction` (`outbound`, `inbound`, `gateway`; without it, outbound at sidecars), `port`, `address` (where the
+//!   client connected to, `IP:PORT`), `listener` (a name, instead), `principal` (URI of the client's certificate; with
+//!   it, the connection is mutual TLS), `source` (IP of the client), `sni`, `tls` (`true`, `false`), `from_gateway`
+//!   (`true`: the client is a gateway of the mesh).
 
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +74,7 @@ pub struct Hop {
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Decision {
-    /// `listener`, `chain`, `path`, `routes`, `virtualHost`, `route`, `token`, `authorization`, `dryRun`, `fault`,
+    /// `listener`, `chain`, `path`, `external`, `token`, `routes`, `virtualHost`, `route`, `authorization`, `dryRun`, `fault`,
     /// `cors`, `action`, `destination`, `cluster`, `endpoint`, `timeout`, `retry`.
     pub step: String,
     /// The result in a few words (`reviews.default.svc.cluster.local:9080`, `allowed`, `none`).

@@ -18,6 +18,7 @@ mod arrive;
 mod connection;
 mod forward;
 mod http;
+mod policies;
 
 /// A question to one proxy.
 #[derive(Debug, Clone)]
@@ -129,6 +130,8 @@ pub enum Step {
     Chain,
     /// The path's canonical form.
     Path,
+    /// Whether a service is asked for permission.
+    External,
     /// What the token says.
     Token,
     /// Which route table counts.
@@ -167,6 +170,7 @@ impl Step {
             Self::Listener => "listener",
             Self::Chain => "chain",
             Self::Path => "path",
+            Self::External => "external",
             Self::Token => "token",
             Self::Routes => "routes",
             Self::VirtualHost => "virtualHost",

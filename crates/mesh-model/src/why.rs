@@ -63,3 +63,6 @@ impl Considered {
         }
     }
 }
+
+// The request path carries no recorder.
+const _: () = assert!(size_of::<NoWhy>() == 0);

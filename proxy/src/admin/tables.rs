@@ -203,6 +203,12 @@ fn statistics(admin: &Admin) -> BTreeMap<String, u64> {
         ("sightline.telemetry.failures".to_owned(), facts.report.failures()),
         ("sightline.telemetry.dropped".to_owned(), facts.report.dropped()),
     ]);
+    let (open, most, memory) = crate::overload::shown();
+    all.insert("sightline.overload.connections".to_owned(), open as u64);
+    all.insert("sightline.overload.memory_percent".to_owned(), memory);
+    if let Some(most) = most {
+        all.insert("sightline.overload.most_connections".to_owned(), most as u64);
+    }
     if let Some(discovery) = &facts.discovery {
         let view = discovery.get();
         all.insert(

@@ -36,8 +36,9 @@ pub(super) async fn starts_with_preface(accepted: &mut Accepted, context: &Conte
     let connection = &accepted.registered.connection;
     let limit = head_limit(context).unwrap_or(IDLE_DEFAULT);
     connection.set_deadline(Some(Instant::now() + limit));
+    connection.set_idle(true);
     let wire = &mut accepted.wire;
-    poll_fn(|cx| {
+    let preface = poll_fn(|cx| {
         loop {
             let have = wire.input();
             let n = have.len().min(PREFACE.len());
@@ -47,13 +48,15 @@ pub(super) async fn starts_with_preface(accepted: &mut Accepted, context: &Conte
             match wire.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
                 Poll::Ready(Ok(_)) => {}
+                Poll::Pending if connection.is_unwanted() => return Poll::Ready(None),
                 Poll::Pending => return connection.poll_deadline(cx).map(|()| None),
             }
         }
     })
-    .await
+    .await;
+    connection.set_idle(false);
     // A short or odd start is HTTP/1's to refuse.
-    .map(|preface| preface && wire.input().starts_with(PREFACE.get(..16).unwrap_or_default()))
+    preface.map(|preface| preface && wire.input().starts_with(PREFACE.get(..16).unwrap_or_default()))
 }
 
 fn head_limit(context: &Context) -> Option<Duration> {

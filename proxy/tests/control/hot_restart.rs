@@ -68,7 +68,7 @@ impl Sink {
 }
 
 /// Answers every request on every connection.
-fn backend() -> SocketAddr {
+pub(crate) fn backend() -> SocketAddr {
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -100,7 +100,7 @@ fn read_head(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// A port of our own that is free now.
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -154,7 +154,7 @@ impl Drop for Proxies {
     }
 }
 
-fn bootstrap(
+pub(crate) fn bootstrap(
     folder: &Path,
     listen: SocketAddr,
     admin: SocketAddr,
@@ -203,7 +203,7 @@ static_resources:
     path
 }
 
-fn get(address: SocketAddr, path: &str) -> Option<String> {
+pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(SOON)).unwrap();
     write!(
@@ -216,7 +216,7 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(text)
 }
 
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < SOON, "{what} did not happen");

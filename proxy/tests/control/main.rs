@@ -3,6 +3,7 @@
 
 mod discovery;
 mod hot_restart;
+mod overload;
 mod records;
 mod report;
 

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod churn;
 mod corpus;
 mod explain;
 mod external;
@@ -14,6 +15,7 @@ mod forwarding;
 mod harms;
 mod harness;
 mod http2;
+mod lifecycle;
 mod mesh;
 mod policies;
 mod records;

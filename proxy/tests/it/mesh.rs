@@ -20,38 +20,45 @@ use sightline_proxy::secure::{TlsContexts, TlsUnavailable};
 use crate::harness::*;
 
 /// TLS contexts of one workload, from a test authority.
-struct Contexts(Identity);
+pub(crate) struct Contexts(parking_lot::RwLock<Identity>);
 
 impl Contexts {
-    fn new(authority: &CertificateAuthority, account: &str) -> Arc<Self> {
-        let id = SpiffeId::parse(&format!("spiffe://cluster.local/ns/default/sa/{account}")).unwrap();
-        let request = CertificateRequest::create(&id).unwrap();
-        let now = SystemTime::now();
-        let signed = authority.sign(&request.csr_pem, &id, None, now).unwrap();
-        Arc::new(Self(
-            Identity::from_pem(
-                &signed.chain.concat(),
-                &request.key_pem,
-                authority.certificate_pem(),
-            )
-            .unwrap(),
-        ))
+    pub(crate) fn new(authority: &CertificateAuthority, account: &str) -> Arc<Self> {
+        Arc::new(Self(parking_lot::RwLock::new(issue(authority, account))))
     }
+
+    /// Takes a new certificate for a new key.
+    pub(crate) fn rotate(&self, authority: &CertificateAuthority, account: &str) {
+        *self.0.write() = issue(authority, account);
+    }
+}
+
+fn issue(authority: &CertificateAuthority, account: &str) -> Identity {
+    let id = SpiffeId::parse(&format!("spiffe://cluster.local/ns/default/sa/{account}")).unwrap();
+    let request = CertificateRequest::create(&id).unwrap();
+    let now = SystemTime::now();
+    let signed = authority.sign(&request.csr_pem, &id, None, now).unwrap();
+    Identity::from_pem(
+        &signed.chain.concat(),
+        &request.key_pem,
+        authority.certificate_pem(),
+    )
+    .unwrap()
 }
 
 impl TlsContexts for Contexts {
     fn server(&self, tls: &DownstreamTls) -> Result<Arc<rustls::ServerConfig>, TlsUnavailable> {
-        mesh_tls::config::server(tls, Some(&self.0))
+        mesh_tls::config::server(tls, Some(&self.0.read()))
             .map(Arc::new)
             .map_err(|e| TlsUnavailable::Invalid(e.to_string()))
     }
     fn client(&self, tls: &UpstreamTls) -> Result<Arc<rustls::ClientConfig>, TlsUnavailable> {
-        mesh_tls::config::client(tls, Some(&self.0))
+        mesh_tls::config::client(tls, Some(&self.0.read()))
             .map(Arc::new)
             .map_err(|e| TlsUnavailable::Invalid(e.to_string()))
     }
     fn principal(&self) -> Option<String> {
-        Some(self.0.id.to_string())
+        Some(self.0.read().id.to_string())
     }
 }
 
@@ -100,23 +107,29 @@ fn inbound(address: SocketAddr, codec: mesh_model::listener::Codec) -> Listener 
     }
 }
 
-struct Pair {
-    client: Runtime,
-    server: Runtime,
-    outbound: SocketAddr,
+pub(crate) struct Pair {
+    pub(crate) client: Runtime,
+    pub(crate) server: Runtime,
+    pub(crate) outbound: SocketAddr,
     inbound: SocketAddr,
     app: Recorder,
 }
 
 fn pair(protocol: mesh_model::cluster::UpstreamProtocol) -> Pair {
     let authority = CertificateAuthority::create("cluster.local", SystemTime::now()).unwrap();
+    let server = Contexts::new(&authority, "reviews");
+    let client = Contexts::new(&authority, "productpage");
+    pair_with(protocol, server, client)
+}
+
+pub(crate) fn pair_with(
+    protocol: mesh_model::cluster::UpstreamProtocol,
+    server: Arc<Contexts>,
+    client: Arc<Contexts>,
+) -> Pair {
     let app = Recorder::new(|m| ok(&format!("app {}", m.line())));
     let (outbound_at, inbound_at) = (free_address(), free_address());
-    let server = start(
-        NodeKind::Sidecar,
-        "reviews-v1",
-        Contexts::new(&authority, "reviews"),
-    );
+    let server = start(NodeKind::Sidecar, "reviews-v1", server);
     let mut local = cluster("inbound|9080||", vec![endpoint(app.address, "reviews-v1")]);
     local.service = cluster("reviews", Vec::new()).service;
     server
@@ -125,11 +138,7 @@ fn pair(protocol: mesh_model::cluster::UpstreamProtocol) -> Pair {
             vec![local],
         )))
         .unwrap();
-    let client = start(
-        NodeKind::Sidecar,
-        "productpage-v1",
-        Contexts::new(&authority, "productpage"),
-    );
+    let client = start(NodeKind::Sidecar, "productpage-v1", client);
     let mut reviews = endpoint(inbound_at, "reviews-v1");
     reviews.mutual_tls = true;
     let mut remote = cluster("reviews", vec![reviews]);

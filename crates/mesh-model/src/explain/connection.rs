@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::policies::authorize;
 use super::{Candidate, End, Ending, Step, Walk, http};
 use crate::authorization::AccessFacts;
 use crate::cluster::RootSource;
@@ -232,7 +233,7 @@ fn tunnel(walk: &mut Walk<'_>, tcp: &TcpProxy) -> End {
         server_name: question.server_name.as_deref(),
         claims: None,
     };
-    if let Some(details) = http::authorize(walk, &tcp.policies, &facts) {
+    if let Some(details) = authorize(walk, &tcp.policies, &facts) {
         return End::new(Ending::Close, None, &details, "a policy refuses the connection");
     }
     if let Some(origin) = &tcp.origin {

@@ -4,19 +4,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::connection::candidate;
+use super::policies::{authorize, policy_place};
 use super::{Candidate, End, Ending, Place, Spot, Step, TokenAnswer, Walk, arrive, forward};
-use crate::authorization::{AccessFacts, Decision, Policies, PolicyAction, first_noting};
+use crate::authorization::AccessFacts;
 use crate::flags::ResponseFlags;
 use crate::listener::{FilterChain, HttpConnection, RouteSource};
-use crate::request::RequestView as _;
+use crate::request::{RequestView as _, TypedRequest, WithClaims};
 use crate::route::{
     Abort, Action, CorsPolicy, RequestTarget, Route, RouteTable, VirtualHost, host_of, split_port,
 };
 use crate::token::Claim;
 use crate::why::Notes;
-
-/// What Envoy writes into the log when it refuses.
-const DENIED: &str = "rbac_access_denied_matched_policy";
 
 pub(super) fn serve(walk: &mut Walk<'_>, config: &HttpConnection, _: &FilterChain) -> End {
     let sent = walk.request.target.clone();
@@ -47,11 +45,19 @@ pub(super) fn serve(walk: &mut Walk<'_>, config: &HttpConnection, _: &FilterChai
         Some(false) => {}
     }
     arrive::headers(&mut walk.request, config, walk.question);
+    let asked = external(walk, config);
+    // The rule is chosen by the request as it came, unless a service wants it otherwise.
+    let stays = config.external.iter().all(|external| !external.clear_route_cache);
+    let keeps_route = asked && stays && config.tokens.is_none();
+    let chosen = keeps_route.then(|| route(walk, &config.routes, None));
     let claims = match token(walk, config) {
         Ok(claims) => claims,
         Err(end) => return end,
     };
-    let found = route(walk, &config.routes);
+    let found = match chosen {
+        Some(found) => found,
+        None => route(walk, &config.routes, claims.as_ref()),
+    };
     if let Some(details) = admitted(walk, config, claims.as_ref()) {
         return walk.refuse(
             403,
@@ -86,6 +92,75 @@ pub(super) fn serve(walk: &mut Walk<'_>, config: &HttpConnection, _: &FilterChai
 fn is_preflight(walk: &Walk<'_>) -> bool {
     let has = |name| arrive::value(&walk.request, name).is_some();
     walk.request.method == "OPTIONS" && has("origin") && has("access-control-request-method")
+}
+
+/// Services that are asked; whether any is. What they answer is theirs to say.
+fn external(walk: &mut Walk<'_>, config: &HttpConnection) -> bool {
+    let request = walk.request.clone();
+    let facts = facts(walk, config, &request, None);
+    let asked: Vec<(Candidate, bool)> = config
+        .external
+        .iter()
+        .map(|external| {
+            let rule = external.asks(&facts);
+            let named = external.when.as_ref().zip(rule.flatten());
+            let rule_name = named
+                .and_then(|(rules, at)| rules.get(at))
+                .map(|rule| rule.name.as_str());
+            let reason = match (rule, rule_name) {
+                (None, _) => "none of its rules matches: not asked".to_owned(),
+                (Some(_), Some(name)) => format!("{name} matches: asked, and may refuse"),
+                (Some(_), None) => "asked about every request, and may refuse".to_owned(),
+            };
+            let candidate = Candidate {
+                name: external.provider.clone(),
+                summary: format!("cluster {}", external.cluster),
+                won: rule.is_some(),
+                reason,
+                object: rule_name.and_then(policy_place),
+                ..Candidate::default()
+            };
+            (candidate, rule.is_some())
+        })
+        .collect();
+    if asked.is_empty() {
+        return false;
+    }
+    let any = asked.iter().any(|(_, asked)| *asked);
+    for (candidate, _) in asked.iter().filter(|(_, asked)| *asked) {
+        walk.chance.push(format!(
+            "the authorization service {} may refuse it or change its headers",
+            candidate.name
+        ));
+    }
+    let result = if any { "asked" } else { "not asked" };
+    let candidates = asked.into_iter().map(|(candidate, _)| candidate).collect();
+    walk.decided(
+        Step::External,
+        result,
+        "authorization services are asked before tokens and policies",
+        candidates,
+    );
+    any
+}
+
+/// What decisions about the request look at.
+fn facts<'f>(
+    walk: &Walk<'f>,
+    config: &HttpConnection,
+    request: &'f TypedRequest,
+    claims: Option<&'f Claim>,
+) -> AccessFacts<'f> {
+    let question = walk.question;
+    AccessFacts {
+        request: Some(request),
+        principal: question.principal.as_deref(),
+        source: question.source,
+        remote: client_address(walk, config),
+        destination: question.destination,
+        server_name: question.server_name.as_deref(),
+        claims,
+    }
 }
 
 fn token(walk: &mut Walk<'_>, config: &HttpConnection) -> Result<Option<Claim>, End> {
@@ -169,7 +244,7 @@ fn table(walk: &mut Walk<'_>, source: &RouteSource) -> Option<Arc<RouteTable>> {
     table
 }
 
-fn route(walk: &mut Walk<'_>, source: &RouteSource) -> Found {
+fn route(walk: &mut Walk<'_>, source: &RouteSource, claims: Option<&Claim>) -> Found {
     let Some(table) = table(walk, source) else {
         return Found::Nothing("route_configuration_not_found");
     };
@@ -211,20 +286,29 @@ fn route(walk: &mut Walk<'_>, source: &RouteSource) -> Found {
         );
         return Found::TlsRequired;
     }
-    match rule_of(walk, &virtual_host, source) {
+    match rule_of(walk, &virtual_host, source, claims) {
         Some(route) => Found::Rule(virtual_host, route),
         None => Found::Nothing("route_not_found"),
     }
 }
 
-fn rule_of(walk: &mut Walk<'_>, virtual_host: &VirtualHost, source: &RouteSource) -> Option<Arc<Route>> {
+fn rule_of(
+    walk: &mut Walk<'_>,
+    virtual_host: &VirtualHost,
+    source: &RouteSource,
+    claims: Option<&Claim>,
+) -> Option<Arc<Route>> {
     let mut notes = Notes::default();
     let position = if walk.request.method == "CONNECT" {
         let tunnels = matches!(source, RouteSource::ByAuthorityPort { .. });
         let forwards = |route: &Arc<Route>| tunnels && matches!(route.action, Action::Forward(_));
         virtual_host.routes.iter().position(forwards)
     } else {
-        virtual_host.find_noting(&walk.request, &mut notes)
+        let told = WithClaims {
+            request: &walk.request,
+            claims,
+        };
+        virtual_host.find_noting(&told, &mut notes)
     };
     let candidates = notes.0.into_iter().filter_map(|note| {
         let own = virtual_host.routes.get(note.position)?;
@@ -285,17 +369,8 @@ fn place(virtual_host: &VirtualHost, route: &Arc<Route>) -> Option<Place> {
 }
 
 fn admitted(walk: &mut Walk<'_>, config: &HttpConnection, claims: Option<&Claim>) -> Option<String> {
-    let question = walk.question;
     let request = walk.request.clone();
-    let facts = AccessFacts {
-        request: Some(&request),
-        principal: question.principal.as_deref(),
-        source: question.source,
-        remote: client_address(walk, config),
-        destination: question.destination,
-        server_name: question.server_name.as_deref(),
-        claims,
-    };
+    let facts = facts(walk, config, &request, claims);
     authorize(walk, &config.policies, &facts)
 }
 
@@ -310,95 +385,6 @@ fn client_address(walk: &Walk<'_>, config: &HttpConnection) -> IpAddr {
         .and_then(|header| header.rsplit(',').nth(hops))
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(source)
-}
-
-/// Asks policies; the detail of a refusal.
-pub(super) fn authorize(walk: &mut Walk<'_>, policies: &Policies, facts: &AccessFacts<'_>) -> Option<String> {
-    if policies.is_empty() {
-        walk.decided(Step::Authorization, "allowed", "no policy applies", Vec::new());
-        return None;
-    }
-    let decision = policies.decide(facts);
-    let (mut enforced, mut tried) = (Vec::new(), Vec::new());
-    for (at, set) in policies.0.iter().enumerate() {
-        // What comes after a refusal is not asked any more.
-        let reached = !decision.denied || decision.by.is_none_or(|by| at <= by.set);
-        for (rules, list, shadow) in [
-            (&set.enforced, &mut enforced, false),
-            (&set.shadow, &mut tried, true),
-        ] {
-            let Some(rules) = rules else { continue };
-            let mut notes = Notes::default();
-            let matched = first_noting(rules, facts, &mut notes);
-            for mut note in notes.0 {
-                let Some(rule) = rules.get(note.position) else {
-                    continue;
-                };
-                if !reached {
-                    note.won = false;
-                    note.reason = "not asked: an earlier policy has refused".into();
-                }
-                let mut made = candidate(rule.name.clone(), format!("{} {rule}", set.action.as_str()), note);
-                made.object = policy_place(&rule.name);
-                list.push(made);
-            }
-            if reached && matched.is_none() && set.action == PolicyAction::Allow {
-                list.push(Candidate {
-                    name: "(no ALLOW rule)".into(),
-                    summary: "where there are ALLOW rules, what none of them matches is refused".into(),
-                    won: !shadow,
-                    reason: "no ALLOW rule matches".into(),
-                    ..Candidate::default()
-                });
-            }
-        }
-    }
-    let details = refusal(policies, &decision);
-    let (result, reason) = verdict(policies, &decision);
-    walk.decided(Step::Authorization, result, reason, enforced);
-    if !tried.is_empty() {
-        let matching = tried.iter().filter(|candidate| candidate.won).count();
-        walk.decided(
-            Step::DryRun,
-            format!("{matching} rules match"),
-            "policies that are only tried decide nothing",
-            tried,
-        );
-    }
-    details
-}
-
-fn refusal(policies: &Policies, decision: &Decision) -> Option<String> {
-    decision.denied.then(|| {
-        let name = decision.by.and_then(|by| policies.name_of(by, false));
-        format!("{DENIED}[{}]", name.unwrap_or("none"))
-    })
-}
-
-fn verdict(policies: &Policies, decision: &Decision) -> (&'static str, String) {
-    let name = decision.by.and_then(|by| policies.name_of(by, false));
-    match (decision.denied, name) {
-        (true, Some(name)) => ("denied", format!("{name} refuses it")),
-        (true, None) => ("denied", "there are ALLOW rules and none matches".to_owned()),
-        (false, Some(name)) => ("allowed", format!("{name} allows it")),
-        (false, None) => (
-            "allowed",
-            "no DENY rule matches and there is no ALLOW rule".to_owned(),
-        ),
-    }
-}
-
-/// The policy of `ns[namespace]-policy[name]-rule[0]`.
-fn policy_place(name: &str) -> Option<Place> {
-    let rest = name.strip_prefix("ns[")?;
-    let (namespace, rest) = rest.split_once("]-policy[")?;
-    let (policy, rule) = rest.split_once("]-rule[")?;
-    Some(Place {
-        kind: "AuthorizationPolicy",
-        namespace: namespace.to_owned(),
-        name: policy.to_owned(),
-        spot: Spot::Rule(rule.trim_end_matches(']').parse().ok()?),
-    })
 }
 
 fn percent(per_million: u32) -> f64 {
