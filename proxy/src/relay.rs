@@ -1,6 +1,7 @@
 //! Opaque bytes both ways: TCP proxying, CONNECT tunnels, connections after an upgrade.
 
 mod late;
+mod progress;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -34,11 +35,12 @@ use crate::refusal::{Refusal, Reset};
 use crate::stats::{Completion, SlotKey};
 use crate::upstream::Upstream;
 use crate::wire::Wire;
-use crate::worker::{Connection, Worker};
+use crate::worker::Connection;
 use crate::{pick, shape};
 
 pub(crate) use late::Unexpected;
 use late::{FirstWord, first_word};
+use progress::tell_progress;
 
 /// Bytes moved each way.
 #[derive(Debug, Default, Clone, Copy)]
@@ -293,24 +295,6 @@ async fn until(limit: Option<Instant>) {
     match limit {
         Some(limit) => tokio::time::sleep_until(limit.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// How often the bytes of an open connection are counted (Istio's reporting interval).
-const PROGRESS: Duration = Duration::from_secs(5);
-
-/// Counts the bytes of an open connection, for ever.
-async fn tell_progress(
-    worker: &Worker,
-    slot: &SlotKey,
-    series: &SeriesKey,
-    (moved, told): (&Cell<Moved>, &Cell<Moved>),
-) {
-    loop {
-        tokio::time::sleep(PROGRESS).await;
-        let (now, before) = (moved.get(), told.replace(moved.get()));
-        let more = (now.up - before.up, now.down - before.down);
-        worker.stats.moved(slot, Instant::now(), more, || series.clone());
     }
 }
 
