@@ -2,37 +2,33 @@
 
 mod keys;
 mod nav;
+mod routes;
 mod signin;
 
 use leptos::html;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_router::components::{Redirect, Route, Router, Routes};
-use leptos_router::path;
+use leptos_router::{Lazy, path};
 use mesh_api::session::Session;
 
 use self::nav::{Navigation, PAGES, page_of};
+use self::routes::{
+    AppRoute, AppsRoute, EditorRoute, ExplainRoute, GalleryRoute, GraphRoute, HistoryRoute, ListRoute,
+    MeshRoute, NamespaceRoute, NamespacesRoute, NewRoute, ProxyRoute, RequestsRoute, ServiceRoute,
+    ServicesRoute, TraceRoute, TracesRoute, WorkloadRoute, WorkloadsRoute, fetch_ahead,
+};
 use self::signin::SignInDialog;
 use crate::address::Address;
 use crate::api;
 use crate::chart::Marks;
-use crate::config::{EditorPage, ListPage, NewPage};
-use crate::gallery::GalleryPage;
-use crate::graph::GraphPage;
 use crate::help::HelpDialog;
-use crate::history::HistoryPage;
-use crate::inventory::{
-    AppPage, AppsPage, NamespacePage, NamespacesPage, ServicePage, ServicesPage, WorkloadPage, WorkloadsPage,
-};
-use crate::mesh::{MeshPage, ProxyPage};
 use crate::overview::OverviewPage;
 use crate::palette::PaletteDialog;
 use crate::parts::{empty, icon};
-use crate::requests::RequestsPage;
 use crate::text::{Language, t};
 use crate::theme::Theme;
 use crate::time::{Time, TimeBar};
-use crate::traces::{TracePage, TracesPage};
 
 pub use self::nav::pages;
 
@@ -133,6 +129,7 @@ fn Shell() -> impl IntoView {
     provide_context(overlays);
     keys::follow(address, time, overlays);
     name_the_tab(address);
+    fetch_ahead();
     // Another page has other data: it is not as fresh as the last one's.
     Effect::new(move |_| {
         let _ = address.path();
@@ -170,25 +167,26 @@ fn Pages() -> impl IntoView {
         <Routes fallback=|| empty("circle-help", t().not_found.to_owned(), t().not_found_hint.to_owned())>
             <Route path=path!("/") view=|| view! { <Redirect path="/overview"/> }/>
             <Route path=path!("/overview") view=OverviewPage/>
-            <Route path=path!("/gallery") view=GalleryPage/>
-            <Route path=path!("/history") view=HistoryPage/>
-            <Route path=path!("/graph") view=GraphPage/>
-            <Route path=path!("/config") view=ListPage/>
-            <Route path=path!("/config/new") view=NewPage/>
-            <Route path=path!("/config/:kind/:namespace/:name") view=EditorPage/>
-            <Route path=path!("/requests") view=RequestsPage/>
-            <Route path=path!("/traces") view=TracesPage/>
-            <Route path=path!("/traces/:trace") view=TracePage/>
-            <Route path=path!("/services") view=ServicesPage/>
-            <Route path=path!("/services/:namespace/:name") view=ServicePage/>
-            <Route path=path!("/workloads") view=WorkloadsPage/>
-            <Route path=path!("/workloads/:namespace/:name") view=WorkloadPage/>
-            <Route path=path!("/apps") view=AppsPage/>
-            <Route path=path!("/apps/:namespace/:name") view=AppPage/>
-            <Route path=path!("/namespaces") view=NamespacesPage/>
-            <Route path=path!("/namespaces/:name") view=NamespacePage/>
-            <Route path=path!("/mesh/:proxy") view=ProxyPage/>
-            <Route path=path!("/mesh") view=MeshPage/>
+            <Route path=path!("/gallery") view={Lazy::<GalleryRoute>::new()}/>
+            <Route path=path!("/history") view={Lazy::<HistoryRoute>::new()}/>
+            <Route path=path!("/graph") view={Lazy::<GraphRoute>::new()}/>
+            <Route path=path!("/config") view={Lazy::<ListRoute>::new()}/>
+            <Route path=path!("/config/new") view={Lazy::<NewRoute>::new()}/>
+            <Route path=path!("/config/:kind/:namespace/:name") view={Lazy::<EditorRoute>::new()}/>
+            <Route path=path!("/explain") view={Lazy::<ExplainRoute>::new()}/>
+            <Route path=path!("/requests") view={Lazy::<RequestsRoute>::new()}/>
+            <Route path=path!("/traces") view={Lazy::<TracesRoute>::new()}/>
+            <Route path=path!("/traces/:trace") view={Lazy::<TraceRoute>::new()}/>
+            <Route path=path!("/services") view={Lazy::<ServicesRoute>::new()}/>
+            <Route path=path!("/services/:namespace/:name") view={Lazy::<ServiceRoute>::new()}/>
+            <Route path=path!("/workloads") view={Lazy::<WorkloadsRoute>::new()}/>
+            <Route path=path!("/workloads/:namespace/:name") view={Lazy::<WorkloadRoute>::new()}/>
+            <Route path=path!("/apps") view={Lazy::<AppsRoute>::new()}/>
+            <Route path=path!("/apps/:namespace/:name") view={Lazy::<AppRoute>::new()}/>
+            <Route path=path!("/namespaces") view={Lazy::<NamespacesRoute>::new()}/>
+            <Route path=path!("/namespaces/:name") view={Lazy::<NamespaceRoute>::new()}/>
+            <Route path=path!("/mesh/:proxy") view={Lazy::<ProxyRoute>::new()}/>
+            <Route path=path!("/mesh") view={Lazy::<MeshRoute>::new()}/>
         </Routes>
     }
 }

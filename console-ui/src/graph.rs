@@ -6,6 +6,7 @@ mod choice;
 mod curve;
 mod dots;
 mod export;
+mod far;
 mod feed;
 mod language;
 mod links;

@@ -14,6 +14,7 @@ mod app;
 mod chart;
 mod clock;
 mod config;
+mod explain;
 mod format;
 mod gallery;
 mod graph;

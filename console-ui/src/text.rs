@@ -4,6 +4,7 @@
 //! type `Words` and a function `words()`, and one file per language: `text/AREA.rs`, `text/en/AREA.rs`,
 //! `text/zh/AREA.rs`. The compiler names what a language lacks.
 
+pub mod explain;
 pub mod graph;
 pub mod grid;
 pub mod help;
@@ -140,6 +141,8 @@ pub struct Catalogue {
     pub retry: &'static str,
     pub not_found: &'static str,
     pub not_found_hint: &'static str,
+    pub part_missing: &'static str,
+    pub part_missing_hint: &'static str,
 
     pub healthy: &'static str,
     pub degraded: &'static str,
@@ -295,6 +298,7 @@ pub struct Catalogue {
     pub workloads: &'static str,
     pub apps: &'static str,
     pub changes: &'static str,
+    pub explain: &'static str,
     pub gallery: &'static str,
     pub search_or_jump: &'static str,
     pub help: &'static str,

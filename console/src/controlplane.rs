@@ -1,4 +1,5 @@
-//! Queries to the control plane, with the console's own token.
+//! Queries to the control plane, with the token of whoever asks, so that the control plane judges them by their own
+//! rights; with the console's own where nobody is signed in.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::answer::Failure;
+use crate::session::User;
 
 /// A query that takes longer has failed; streams are only held to it until their first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -45,9 +47,10 @@ impl ControlPlane {
         }
     }
 
-    /// Sends a query; the answer's body streams.
+    /// Sends a query for a user, or for nobody in particular; the answer's body streams.
     pub async fn send(
         &self,
+        user: Option<&User>,
         method: Method,
         path_and_query: &str,
         body: Option<Bytes>,
@@ -66,7 +69,7 @@ impl ControlPlane {
                 "application/json"
             },
         );
-        if let Some(token) = self.token()? {
+        if let Some(token) = self.token(user)? {
             request = request.header(header::AUTHORIZATION, token);
         }
         if body.is_some() {
@@ -86,11 +89,12 @@ impl ControlPlane {
     /// Sends a query and takes its JSON.
     pub async fn ask<T: serde::de::DeserializeOwned>(
         &self,
+        user: Option<&User>,
         method: Method,
         path_and_query: &str,
         body: Option<Bytes>,
     ) -> Result<T, Failure> {
-        let response = self.send(method, path_and_query, body, false).await?;
+        let response = self.send(user, method, path_and_query, body, false).await?;
         let status = response.status();
         let bytes = Limited::new(response.into_body(), ANSWER_LIMIT)
             .collect()
@@ -113,7 +117,17 @@ impl ControlPlane {
         })
     }
 
-    fn token(&self) -> Result<Option<HeaderValue>, Failure> {
+    fn token(&self, user: Option<&User>) -> Result<Option<HeaderValue>, Failure> {
+        if let Some(user) = user {
+            let token = bearer(&user.token).map_err(|_| {
+                Failure::new(
+                    StatusCode::UNAUTHORIZED,
+                    "the token holds signs that no header may hold",
+                )
+                .remedy("sign in with a token of the API server")
+            })?;
+            return Ok(Some(token));
+        }
         let Some(path) = &self.token else { return Ok(None) };
         let unusable = |reason: String| {
             Failure::new(
@@ -123,9 +137,7 @@ impl ControlPlane {
             .remedy("check --token-path")
         };
         let token = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-        let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
-            .map_err(|error| unusable(error.to_string()))?;
-        value.set_sensitive(true);
+        let value = bearer(&token).map_err(|error| unusable(error.to_string()))?;
         Ok(Some(value))
     }
 
@@ -194,6 +206,12 @@ impl ControlPlane {
         )
         .remedy("it may be restarting: the page tries again by itself; else see its log")
     }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

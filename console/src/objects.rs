@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::answer::Failure;
 use crate::cluster::{Answer, call};
 use crate::gate::Identity;
+use crate::session::User;
 use crate::state::Console;
 use crate::yaml;
 
@@ -32,7 +33,7 @@ pub async fn save(
     name: &ObjectName,
     request: SaveRequest,
 ) -> Result<Response, Failure> {
-    let (kind, mut object) = match checked(console, &request, Some(name)).await {
+    let (kind, mut object) = match checked(console, identity.user(), &request, Some(name)).await {
         Ok(checked) => checked,
         Err(problems) => return Ok(unprocessable(problems, name)),
     };
@@ -59,7 +60,7 @@ pub async fn create(
     identity: &Identity,
     request: SaveRequest,
 ) -> Result<Response, Failure> {
-    let (kind, mut object) = match checked(console, &request, None).await {
+    let (kind, mut object) = match checked(console, identity.user(), &request, None).await {
         Ok(checked) => checked,
         Err(problems) => return Ok(unprocessable(problems, &ObjectName::default())),
     };
@@ -131,6 +132,7 @@ async fn write(
 /// Text to object, or every problem with it: syntax, name, kind, and the control plane's analysis.
 async fn checked(
     console: &Console,
+    user: Option<&User>,
     request: &SaveRequest,
     name: Option<&ObjectName>,
 ) -> Result<(&'static Kind, Value), Vec<Problem>> {
@@ -192,7 +194,7 @@ async fn checked(
         ));
     }
     if problems.is_empty() {
-        problems = analysis(console, text).await;
+        problems = analysis(console, user, text).await;
         // The API server refuses what breaks the schema, and nothing else.
         problems.retain(|problem| !request.despite || problem.code == SCHEMA);
     }
@@ -208,7 +210,7 @@ const SCHEMA: &str = "IST0106";
 
 /// Errors that the control plane sees. Without it the API server's own validation still stands between a mistake
 /// and the mesh, and a repair must stay possible; so that its absence does not refuse the save.
-async fn analysis(console: &Console, text: &str) -> Vec<Problem> {
+async fn analysis(console: &Console, user: Option<&User>, text: &str) -> Vec<Problem> {
     let Ok(body) = serde_json::to_vec(&AnalyzeRequest {
         yaml: text.to_owned(),
     }) else {
@@ -216,7 +218,7 @@ async fn analysis(console: &Console, text: &str) -> Vec<Problem> {
     };
     match console
         .controlplane
-        .ask::<AnalyzeAnswer>(Method::POST, "/api/analyze", Some(body.into()))
+        .ask::<AnalyzeAnswer>(user, Method::POST, "/api/analyze", Some(body.into()))
         .await
     {
         Ok(answer) => answer

@@ -135,6 +135,16 @@ const REVISIONS: &[(&str, &str)] = &[
     ("before", "only revisions with a smaller id"),
     ("limit", "at most so many, 100 if absent"),
 ];
+const EXPLAIN: &[(&str, &str)] = &[
+    ("host", "authority; a port in it counts"),
+    ("from", "namespace/workload; absent: from outside the mesh"),
+    ("gateway", "namespace/workload of the gateway to enter by"),
+    ("method", "GET if absent"),
+    ("scheme", "http if absent"),
+    ("port", "80 when neither it nor the host says one"),
+    ("path", "/ if absent; may have a query"),
+    ("header", "name: value; repeatable"),
+];
 macro_rules! filter {
     ($($more:expr),*) => {
         &[
@@ -251,6 +261,7 @@ pub static TABLE: &[Route] = &[
     page("/", "The page"),
     page("/overview", "The page, at the overview"),
     page("/graph", "The page, at the graph"),
+    page("/explain", "The page, at what becomes of a request"),
     page("/requests", "The page, at the kept requests"),
     page("/traces", "The page, at the traces"),
     page("/traces/{trace}", "The page, at one trace"),
@@ -384,6 +395,13 @@ pub static TABLE: &[Route] = &[
         .query(TRACES)
         .answers("TraceList"),
     ask("/api/traces/{trace}", Records, "One trace").answers("Trace"),
+    ask(
+        "/api/explain",
+        Read,
+        "What becomes of a request, decision by decision",
+    )
+    .query(EXPLAIN)
+    .answers("Explanation"),
     route(Method::GET, "/api/links", Read, A::Links, "Where other tools are").answers("Links"),
     ask(
         "/api/objects",

@@ -186,9 +186,9 @@ async fn perform(
         Action::Session => session(console, identity, origin).await,
         Action::SignIn => sign_in(console, body(request).await?).await,
         Action::SignOut => Ok(sign_out(console, &request)),
-        Action::Query => query(console, request).await,
-        Action::Stream => stream(console, request).await,
-        Action::Layout => layout(console, request.uri()).await,
+        Action::Query => query(console, identity.user(), request).await,
+        Action::Stream => stream(console, identity.user(), request).await,
+        Action::Layout => layout(console, identity.user(), request.uri()).await,
         Action::Links => Ok(Json(console.config.links()).into_response()),
         Action::ReadObject => objects::read(console, &identity, &object_name(&request)?).await,
         Action::CreateObject => objects::create(console, &identity, body(request).await?).await,
@@ -206,7 +206,7 @@ async fn perform(
 async fn ready(console: &Console) -> Result<Response, Failure> {
     console
         .controlplane
-        .ask::<mesh_api::mesh::Status>(Method::GET, "/api/status", None)
+        .ask::<mesh_api::mesh::Status>(None, Method::GET, "/api/status", None)
         .await?;
     let answer = crate::cluster::call(&console.cluster.own(), Method::GET, "/readyz", None).await?;
     if answer.status.is_success() {
@@ -319,8 +319,8 @@ fn with_cookie(mut response: Response, cookie: Option<String>) -> Response {
     response
 }
 
-/// Passes a query to the control plane, unchanged.
-async fn query(console: &Console, request: Request) -> Result<Response, Failure> {
+/// Passes a query to the control plane, unchanged, in the name of whoever asks.
+async fn query(console: &Console, user: Option<&User>, request: Request) -> Result<Response, Failure> {
     let path = path_and_query(&request);
     let method = if request.method() == Method::HEAD {
         Method::GET
@@ -333,11 +333,14 @@ async fn query(console: &Console, request: Request) -> Result<Response, Failure>
         Some(bytes(request).await?)
     };
     Ok(passed(
-        console.controlplane.send(method, &path, body, false).await?,
+        console
+            .controlplane
+            .send(user, method, &path, body, false)
+            .await?,
     ))
 }
 
-async fn stream(console: &Console, request: Request) -> Result<Response, Failure> {
+async fn stream(console: &Console, user: Option<&User>, request: Request) -> Result<Response, Failure> {
     let Ok(permit) = console.streams.clone().try_acquire_owned() else {
         return Err(
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open")
@@ -347,7 +350,7 @@ async fn stream(console: &Console, request: Request) -> Result<Response, Failure
     let response = passed(
         console
             .controlplane
-            .send(Method::GET, &path_and_query(&request), None, true)
+            .send(user, Method::GET, &path_and_query(&request), None, true)
             .await?,
     );
     let (parts, body) = response.into_parts();
@@ -372,9 +375,9 @@ fn passed(response: http::Response<Body>) -> Response {
 
 /// Places for the interval's graph; with `idle` also for what has no traffic, with `beforeFrom` and `beforeTo` also
 /// for what was there at another time.
-async fn layout(console: &Console, uri: &Uri) -> Result<Response, Failure> {
+async fn layout(console: &Console, user: Option<&User>, uri: &Uri) -> Result<Response, Failure> {
     let query = uri.query().unwrap_or_default();
-    let mut topology = Topology::of(&graph(console, query).await?);
+    let mut topology = Topology::of(&graph(console, user, query).await?);
     let value = |name: &str| parameter(uri, name).unwrap_or_default();
     let (kind, namespaces) = (value("type"), value("namespaces"));
     if let (Some(from), Some(to)) = (parameter(uri, "beforeFrom"), parameter(uri, "beforeTo")) {
@@ -384,7 +387,7 @@ async fn layout(console: &Console, uri: &Uri) -> Result<Response, Failure> {
             ("from", &from),
             ("to", &to),
         ]);
-        topology.extend(Topology::of(&graph(console, &before).await?));
+        topology.extend(Topology::of(&graph(console, user, &before).await?));
     }
     if value("idle") == "true" {
         let scope = encoded(&[
@@ -392,30 +395,35 @@ async fn layout(console: &Console, uri: &Uri) -> Result<Response, Failure> {
             ("from", &value("from")),
             ("to", &value("to")),
         ]);
-        topology.add(whole_mesh(console, graph_type(&kind), &scope).await?);
+        topology.add(whole_mesh(console, user, graph_type(&kind), &scope).await?);
     }
     let scope = format!("{kind}|{namespaces}");
     let layout = console.layouts.layout(&scope, topology, &Dagre, Instant::now());
     Ok(Json(layout).into_response())
 }
 
-async fn graph(console: &Console, query: &str) -> Result<Graph, Failure> {
+async fn graph(console: &Console, user: Option<&User>, query: &str) -> Result<Graph, Failure> {
     console
         .controlplane
-        .ask(Method::GET, &format!("/api/graph?{query}"), None)
+        .ask(user, Method::GET, &format!("/api/graph?{query}"), None)
         .await
 }
 
 /// Everything that is in the mesh.
-async fn whole_mesh(console: &Console, kind: GraphType, scope: &str) -> Result<Vec<Node>, Failure> {
+async fn whole_mesh(
+    console: &Console,
+    user: Option<&User>,
+    kind: GraphType,
+    scope: &str,
+) -> Result<Vec<Node>, Failure> {
     let path = format!("{}?{scope}", idle::path(kind));
     let ask = &console.controlplane;
     Ok(match kind {
         GraphType::Workload | GraphType::VersionedApp => {
-            idle::of_workloads(&ask.ask(Method::GET, &path, None).await?, kind)
+            idle::of_workloads(&ask.ask(user, Method::GET, &path, None).await?, kind)
         }
-        GraphType::App => idle::of_apps(&ask.ask(Method::GET, &path, None).await?),
-        GraphType::Service => idle::of_services(&ask.ask(Method::GET, &path, None).await?),
+        GraphType::App => idle::of_apps(&ask.ask(user, Method::GET, &path, None).await?),
+        GraphType::Service => idle::of_services(&ask.ask(user, Method::GET, &path, None).await?),
     })
 }
 

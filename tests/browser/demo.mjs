@@ -12,9 +12,10 @@ import { binary } from "./binaries.mjs";
 const READY_WITHIN = 60_000;
 const COUNTERS_WITHIN = 10_000;
 
-export async function startDemo() {
+/** `flags` are the demo's own; with them it is always a new one. */
+export async function startDemo(flags = []) {
   const { SIGHTLINE_CONSOLE_URL: url, SIGHTLINE_GATEWAY_URL: gateway, SIGHTLINE_DATA: data } = process.env;
-  if (url && gateway && data) {
+  if (url && gateway && data && !flags.length) {
     return { url, gateway, data, stop: async () => {} };
   }
   const folder = mkdtempSync(join(tmpdir(), "sightline-browser-"));
@@ -22,7 +23,7 @@ export async function startDemo() {
   const child = spawn(binary("sightline"), [
     "demo", "--data", folder, "--rps", "20", "--address-base", "127.77.0.0/16",
     "--gateway-address", port(80), "--console-address", port(1), "--api-address", port(2),
-    "--discovery-address", port(12), "--query-address", port(19), "--metrics-address", port(14),
+    "--discovery-address", port(12), "--query-address", port(19), "--metrics-address", port(14), ...flags,
   ], { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   const stop = async () => {

@@ -17,6 +17,9 @@ const TRACE = "/traces/00000000000000000000000000abc003";
 const PAGES = {
   requests: ["/requests?window=900", "[data-grid=requests] tbody tr"],
   "requests-drawer": ["/requests?window=900&sel=00000000000000000000000000abc000/0000000000001003", "[data-drawer] [data-object]"],
+  explain: ["/explain?source=default/productpage-v1&host=reviews&port=9080&headers=end-user:%20jason", "[data-explained]"],
+  "explain-refused": ["/explain?source=default/productpage-v1&host=reviews&method=DELETE", "[data-outcome=refuse]"],
+  "explain-empty": ["/explain", "[data-explain-form]"],
   traces: ["/traces?window=900", "[data-grid=traces] tbody tr"],
   trace: [TRACE, "[data-waterfall] [data-span]"],
   "trace-span": [`${TRACE}?span=0000000000001016`, "[data-span-panel]"],
@@ -53,6 +56,37 @@ for (const theme of ["light", "dark"]) {
     });
   }
 }
+
+describe("explain", () => {
+  test("from a kept request to the line of the rule that decided it", async () => {
+    const page = await visit("/requests?window=900&sel=00000000000000000000000000abc000/0000000000001003", "[data-drawer] [data-explain]");
+    await page.click("[data-drawer] [data-explain]");
+    await page.waitForSelector("[data-explained]");
+    assert.equal(await page.inputValue("[name=host]"), "reviews:9080");
+    assert.equal(await page.inputValue("[name=source]"), "default/productpage-v1");
+    assert.match(await page.inputValue("[name=headers]"), /^x-user: /);
+    const winner = page.locator('[data-step=route] [data-won=true]');
+    assert.match(await winner.textContent(), /all.*it has no conditions/);
+    assert.match(await page.textContent('[data-step=route] [data-won=false]'), /header end-user is absent/);
+    await winner.locator("[data-object]").click();
+    await page.waitForSelector(".cm-line");
+    await page.waitForURL(/config\/VirtualService\/default\/reviews\?line=19/);
+    assert.deepEqual(page.faults, []);
+    await page.context().close();
+  });
+
+  test("another question is a step that Back undoes", async () => {
+    const page = await visit("/explain?source=default/productpage-v1&host=reviews", "[data-explained]");
+    await page.fill("[name=headers]", "end-user: jason");
+    await page.selectOption("[name=method]", "POST");
+    await page.click("button[data-explain]");
+    await page.waitForSelector('[data-step=route] [data-won=true]:has-text("jason")');
+    await page.goBack();
+    await page.waitForSelector('[data-step=route] [data-won=true]:has-text("all")');
+    assert.equal(await page.inputValue("[name=headers]"), "");
+    await page.context().close();
+  });
+});
 
 describe("requests", () => {
   const total = (page) => page.textContent(".found strong");

@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: measures the figures of docs/performance.md and writes them there.
 //!
-//! Three parts: `proxy` (CPU per request beside Envoy, on one bootstrap file, with telemetry pushed to a sink whose
+//! Four parts: `proxy` (CPU per request beside Envoy, on one bootstrap file, with telemetry pushed to a sink whose
 //! count must equal the generator's) `mesh` (the demo: start, first request on screen, save to effect,
-//! memory, size of the page) and `store` (ingest, an hour of 20,000 edges, a million kept requests, on both databases). Figures are medians of interleaved rounds; nothing here is asserted by tests.
+//! memory, size of the page), `console` (interactions and large graphs in a headless Chromium) and `store` (ingest, an hour of 20,000 edges, a million kept requests, on both databases). Figures are medians of interleaved rounds; nothing here is asserted by tests.
 
+mod console;
 mod http;
 mod mesh;
 mod peers;
@@ -42,6 +43,7 @@ enum Part {
     All,
     Proxy,
     Mesh,
+    Console,
     Store,
 }
 
@@ -53,6 +55,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     }
     if matches!(options.part, Part::All | Part::Mesh) {
         report.push_str(&mesh::measure(root)?);
+    }
+    if matches!(options.part, Part::All | Part::Console) {
+        report.push_str(&console::measure(root)?);
     }
     if matches!(options.part, Part::All | Part::Store) {
         report.push_str(&store::measure()?);
@@ -66,6 +71,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         Part::All => "all",
         Part::Proxy => "proxy",
         Part::Mesh => "mesh",
+        Part::Console => "console",
         Part::Store => "store",
     };
     let old = std::fs::read_to_string(&file).unwrap_or_default();
@@ -96,9 +102,10 @@ fn replace_section(old: &str, part: &str, report: &str) -> String {
 }
 
 /// Parts in their order, with the begin of their section.
-const SECTIONS: [(&str, &str); 3] = [
+const SECTIONS: [(&str, &str); 4] = [
     ("proxy", "## Proxy"),
     ("mesh", "## Mesh"),
+    ("console", "## Console"),
     ("store", "## History"),
 ];
 

@@ -1,7 +1,10 @@
 //! `cargo xtask ui [--release]`: builds the console's pages into `console-ui/dist`.
 //!
-//! cargo (wasm32) → wasm-bindgen as a library → esbuild → brotli and gzip twins. File names carry a hash of their
-//! content, so that browsers may keep them for ever; only `index.html` is asked for again.
+//! cargo (wasm32) → cut into parts → wasm-bindgen as a library → esbuild → brotli and gzip twins. File names carry a
+//! hash of their content, so that browsers may keep them for ever; only `index.html` is asked for again.
+//!
+//! The first load is the shell and the overview. The other pages are in parts of their own, which the browser fetches
+//! when one of them is visited, or ahead of time when it is idle.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,12 +12,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::root;
 
-/// Limit of the first load (page, style, script, wasm, font), brotli-compressed.
-const INITIAL_LOAD_LIMIT: usize = 450 * 1024;
+/// Limit of what a first visit loads (page, style, script, font, and the parts of the program that stand before its
+/// page does), brotli-compressed.
+const FIRST_VISIT_LIMIT: usize = 450 * 1024;
+
+/// Where `/` leads; it needs no part but the shell's.
+const FIRST_PAGE: &str = "overview";
 
 /// Compressing a file below this size saves no packet.
 const COMPRESS_FROM: usize = 512;
@@ -49,7 +56,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     npm_packages(&source)?;
     let wasm = compile(root, &target, profile)?;
     let bindings = target.join("bindings");
-    bind(&wasm, &bindings, profile)?;
+    recreate(&bindings)?;
+    let parts = cut(&wasm, &bindings)?;
+    bind(&bindings.join(MAIN), &bindings, profile)?;
 
     // Built aside and swapped in, so that a failed build leaves the last good pages.
     let staging = target.join("dist");
@@ -58,20 +67,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     fs::write(staging.join("index.html"), page(&source, &outputs)?)?;
     fs::write(staging.join("assets/NOTICES.txt"), notices(&source)?)?;
     compress(&staging, profile)?;
-    let initial = initial_load(&staging, &outputs)?;
+    let visits = first_visits(&staging, &outputs, &parts)?;
     let dist = source.join("dist");
     recreate(&dist)?;
     copy(&staging, &dist)?;
 
     let held_to = match profile {
-        Profile::Release => format!("limit {} KiB", INITIAL_LOAD_LIMIT / 1024),
+        Profile::Release => format!("limit {} KiB for `{FIRST_PAGE}`", FIRST_VISIT_LIMIT / 1024),
         Profile::Dev => "built for development; `--release` makes it small".to_owned(),
     };
-    eprintln!(
-        "console-ui/dist: first load {} KiB brotli ({held_to})",
-        initial / 1024
-    );
-    if profile == Profile::Release && initial > INITIAL_LOAD_LIMIT {
+    eprintln!("console-ui/dist: a first visit loads, brotli-compressed ({held_to}):");
+    for (page, bytes) in &visits {
+        eprintln!("  {page:<10} {:>4} KiB", bytes / 1024);
+    }
+    let first = visits.get(FIRST_PAGE).copied().unwrap_or_default();
+    if profile == Profile::Release && first > FIRST_VISIT_LIMIT {
         bail!(
             "the first load exceeds its limit; look for a large new dependency with `twiggy top` on {}",
             wasm.display()
@@ -116,7 +126,7 @@ fn npm_packages(source: &Path) -> Result<()> {
 fn compile(root: &Path, target: &Path, profile: Profile) -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args([
-        "build",
+        "rustc",
         "--package",
         "console-ui",
         "--target",
@@ -132,6 +142,8 @@ fn compile(root: &Path, target: &Path, profile: Profile) -> Result<PathBuf> {
             "wasm-release"
         }
     };
+    // With relocations the finished program can still be cut.
+    cargo.args(["--", "-C", "link-arg=--emit-relocs"]);
     succeed(&mut cargo)?;
     Ok(target
         .join("wasm32-unknown-unknown")
@@ -139,8 +151,42 @@ fn compile(root: &Path, target: &Path, profile: Profile) -> Result<PathBuf> {
         .join("console-ui.wasm"))
 }
 
+/// The part of the program that every visit needs, before wasm-bindgen has seen it.
+const MAIN: &str = "main.wasm";
+
+/// The script that fetches the other parts.
+const PARTS: &str = "./parts.js";
+
+/// Cuts the program at the functions that are marked so, and names the files that each mark needs.
+fn cut(wasm: &Path, out: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let program = fs::read(wasm)?;
+    let main = out.join(MAIN);
+    let mut options = wasm_split_cli_support::Options::new(&program);
+    options.output_dir = out;
+    options.main_out_path = &main;
+    options.link_name = PARTS;
+    options.main_module = "./console_ui.js";
+    let cut = wasm_split_cli_support::transform(options)
+        .map_err(|report| anyhow!("cutting the program into parts: {report:#}"))?;
+
+    // esbuild gives the parts their hashed names: for it they are imports, not addresses made while running.
+    let script = out.join(PARTS);
+    let mut text = fs::read_to_string(&script)?;
+    let mut imports = String::new();
+    for (number, part) in cut.split_modules.iter().enumerate() {
+        let file = part.file_name().unwrap_or_default().to_string_lossy();
+        let address = format!("new URL(\"./{file}\", import.meta.url)");
+        if !text.contains(&address) {
+            bail!("{} does not fetch {file}", script.display());
+        }
+        text = text.replace(&address, &format!("part{number}"));
+        imports.push_str(&format!("import part{number} from \"./{file}\";\n"));
+    }
+    fs::write(&script, imports + &text)?;
+    Ok(cut.prefetch_map.into_iter().collect())
+}
+
 fn bind(wasm: &Path, out: &Path, profile: Profile) -> Result<()> {
-    recreate(out)?;
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
     bindgen
         .input_path(wasm)
@@ -149,6 +195,8 @@ fn bind(wasm: &Path, out: &Path, profile: Profile) -> Result<()> {
         // Names are for stack traces, and as large as the program.
         .remove_name_section(profile == Profile::Release)
         .remove_producers_section(profile == Profile::Release)
+        // The other parts share its table of functions and its stack.
+        .keep_lld_exports(true)
         .web(true)?;
     bindgen.generate(out).context("wasm-bindgen")
 }
@@ -170,6 +218,8 @@ fn bundle(source: &Path, bindings: &Path, staging: &Path, profile: Profile) -> R
         "--target=es2022",
         "--log-level=warning",
         "--charset=utf8",
+        // wasm-bindgen names the script of the parts once for each of them; it is one and the same.
+        "--log-override:duplicate-object-key=silent",
     ]);
     esbuild.args([
         "--entry-names=[name]-[hash]",
@@ -324,19 +374,36 @@ fn twin(path: &Path, extension: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn initial_load(dist: &Path, outputs: &Outputs) -> Result<usize> {
-    let mut bytes = transfer_size(&dist.join("index.html"))?;
+/// What the browser fetches before a page of each part stands, by part; the first page needs none.
+fn first_visits(
+    dist: &Path,
+    outputs: &Outputs,
+    parts: &BTreeMap<String, Vec<String>>,
+) -> Result<BTreeMap<String, usize>> {
+    let size = |name: &str| -> Result<usize> {
+        let file = outputs
+            .get(name)
+            .with_context(|| format!("esbuild wrote no {name}"))?;
+        transfer_size(&dist.join("assets").join(file))
+    };
+    let mut shell = transfer_size(&dist.join("index.html"))?;
     for name in [
         "app.js",
         "console.css",
         "console_ui_bg.wasm",
         "inter-latin-wght-normal.woff2",
     ] {
-        if let Some(file) = outputs.get(name) {
-            bytes += transfer_size(&dist.join("assets").join(file))?;
-        }
+        shell += size(name)?;
     }
-    Ok(bytes)
+    let mut visits = BTreeMap::from([(FIRST_PAGE.to_owned(), shell)]);
+    for (part, files) in parts {
+        let mut bytes = shell;
+        for file in files {
+            bytes += size(&format!("{file}.wasm"))?;
+        }
+        visits.insert(part.clone(), bytes);
+    }
+    Ok(visits)
 }
 
 fn transfer_size(path: &Path) -> Result<usize> {

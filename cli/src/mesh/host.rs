@@ -33,7 +33,6 @@ pub(crate) const SYSTEM: &str = "istio-system";
 /// The console's own identity.
 const CONSOLE_ACCOUNT: &str = "sightline-console";
 /// Role and binding of that account.
-const CONSOLE_RIGHTS: &str = include_str!("console.yaml");
 const CONSOLE_YAML: &str = include_str!("../../../examples/shop/console.yaml");
 
 /// Name of the ConfigMap with the mesh's root certificate, and its key.
@@ -337,7 +336,6 @@ async fn root_certificate(client: &Client, folder: &Folder) -> Result<(), Failur
 }
 
 async fn console_token(client: &Client, folder: &Folder) -> Result<(), Failure> {
-    objects::create_absent(client, "console.yaml", CONSOLE_RIGHTS).await?;
     let token = TokenFile {
         namespace: SYSTEM.to_owned(),
         account: CONSOLE_ACCOUNT.to_owned(),

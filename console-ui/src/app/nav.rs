@@ -46,6 +46,7 @@ pub const PAGES: &[Page] = &[
     page("/graph", "network", 'g', true, || t().graph),
     page("/requests", "activity", 'r', true, || t().requests_page),
     page("/traces", "waypoints", 't', true, || t().traces),
+    page("/explain", "route", 'e', false, || t().explain),
     page("/services", "server", 's', true, || t().services),
     page("/workloads", "layers", 'w', true, || t().workloads),
     page("/apps", "package", 'a', true, || t().apps),

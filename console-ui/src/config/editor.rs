@@ -122,6 +122,14 @@ fn Desk(source: ObjectSource) -> impl IntoView {
     };
     session.judge_as_typed();
     session.guard_unsaved();
+    // A link to a line, as from the decision that the line made.
+    let address = address();
+    Effect::new(move |_| {
+        let line = address.read("line").and_then(|line| line.parse().ok());
+        if let (true, Some(line)) = (session.editor.ready.get(), line) {
+            session.editor.reveal(line);
+        }
+    });
     let editing = move || mode.with(|mode| *mode == Mode::Editing);
     view! {
         <div class="editor-page">

@@ -6,7 +6,7 @@ use mesh_api::graph::NodeKind;
 
 use super::choice::Selection;
 use super::scene::{Card, Scene};
-use super::viewport::Viewport;
+use super::viewport::{CARDS_FROM, Viewport};
 use crate::format;
 use crate::health::Health;
 
@@ -36,8 +36,10 @@ pub fn Cards(
     let ids = Memo::new(move |_| {
         scene.with(|scene| scene.cards.iter().map(|card| card.id.clone()).collect::<Vec<_>>())
     });
+    // From far away the canvas draws them; here they stay to be pointed at and focused.
+    let far = Memo::new(move |_| viewport.get().zoom < CARDS_FROM);
     view! {
-        <svg class="nodes">
+        <svg class="nodes" class:far=move || far.get()>
             <g transform=move || viewport.get().transform()>
                 <For each=move || ids.get() key=|id| id.clone() let:id>
                     <CardView id scene selection related events/>

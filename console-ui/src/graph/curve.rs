@@ -11,6 +11,7 @@ const PIECES: u32 = 10;
 pub struct Curve {
     points: Vec<Point>,
     travelled: Vec<f64>,
+    bounds: (f64, f64, f64, f64),
 }
 
 impl Curve {
@@ -31,15 +32,30 @@ impl Curve {
             travelled.push(way);
             last = Some(*point);
         }
+        let nothing = (f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY);
+        let bounds = sampled.iter().fold(nothing, |all, point| {
+            (
+                all.0.min(point.0),
+                all.1.min(point.1),
+                all.2.max(point.0),
+                all.3.max(point.1),
+            )
+        });
         Self {
             points: sampled,
             travelled,
+            bounds,
         }
     }
 
     /// The pieces.
     pub fn points(&self) -> &[Point] {
         &self.points
+    }
+
+    /// Left, top, right and bottom.
+    pub fn bounds(&self) -> (f64, f64, f64, f64) {
+        self.bounds
     }
 
     /// Whole length.

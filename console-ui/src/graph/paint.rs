@@ -8,8 +8,9 @@ use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement};
 use super::change::Turn;
 use super::choice::Label;
 use super::dots::Dots;
+use super::far;
 use super::scene::{Line, Scene};
-use super::viewport::{DOTS_FROM, LABELS_FROM, Viewport};
+use super::viewport::{CARDS_FROM, DOTS_FROM, LABELS_FROM, Viewport};
 use crate::format;
 use crate::health::Health;
 
@@ -175,20 +176,54 @@ impl Painter {
         for frame in &picture.scene.boxes {
             self.frame(frame, picture);
         }
-        for line in &picture.scene.lines {
+        let area = far::shown(view, self.size);
+        let seen: Vec<&Line> = picture
+            .scene
+            .lines
+            .iter()
+            .filter(|line| far::sees(area, line))
+            .collect();
+        if view.zoom < CARDS_FROM {
+            self.from_far(picture, area, &seen);
+            return;
+        }
+        for line in &seen {
             self.line(line, picture);
         }
         if view.zoom >= DOTS_FROM {
-            for line in &picture.scene.lines {
+            for line in &seen {
                 self.dots(line, picture);
             }
         }
         if view.zoom >= LABELS_FROM {
-            for line in &picture.scene.lines {
+            for line in &seen {
                 self.label(line, picture);
             }
         }
         context.set_global_alpha(1.0);
+    }
+
+    fn from_far(&self, picture: &Picture<'_>, area: (f64, f64, f64, f64), seen: &[&Line]) {
+        far::draw_lines(&self.context, picture, seen);
+        let marked = |line: &Line| {
+            let joins = |pair: Option<&(String, String)>| {
+                pair.is_some_and(|(source, target)| line.joins(source, target))
+            };
+            line.found || joins(picture.hovered) || joins(picture.selected)
+        };
+        for line in seen.iter().filter(|line| marked(line)) {
+            self.line(line, picture);
+        }
+        self.context.set_global_alpha(1.0);
+        if picture.viewport.zoom >= DOTS_FROM {
+            for line in seen {
+                self.dots(line, picture);
+            }
+            self.context.set_global_alpha(1.0);
+        }
+        far::draw_cards(&self.context, picture, area);
+        reset(&self.context, self.density, 0.0, 0.0);
+        far::draw_names(&self.context, picture, self.size);
     }
 
     /// A quiet ground that shows pan and zoom.
@@ -219,6 +254,9 @@ impl Painter {
         context.set_stroke_style_str(&picture.palette.frame_line);
         context.set_line_width(1.0);
         context.stroke();
+        if picture.viewport.zoom < CARDS_FROM {
+            return;
+        }
         context.set_font("600 11px Inter, sans-serif");
         context.set_text_align("left");
         context.set_text_baseline("middle");
@@ -453,7 +491,8 @@ fn rounded(context: &CanvasRenderingContext2d, x: f64, y: f64, width: f64, heigh
     }
 }
 
-fn write(context: &CanvasRenderingContext2d, text: &str, x: f64, y: f64) {
+/// Text, its middle on the line.
+pub fn write(context: &CanvasRenderingContext2d, text: &str, x: f64, y: f64) {
     if context.fill_text(text, x, y).is_err() {
         leptos::logging::warn!("the canvas cannot write `{text}`");
     }

@@ -14,7 +14,7 @@ use super::choice::{Choice, Selection};
 use super::dots::Dots;
 use super::paint::{Painter, Palette, Picture};
 use super::scene::{Line, Scene};
-use super::viewport::Viewport;
+use super::viewport::{DOTS_FROM, Viewport};
 use crate::address::{Step, address};
 use crate::parts::{icon, sized_icon};
 use crate::text::t;
@@ -435,7 +435,9 @@ fn frame(stage: Stage) {
             .map_or(0.0, |performance| performance.now() / 1000.0);
         let step = (now - backstage.last_frame).clamp(0.0, FRAME_MOST);
         backstage.last_frame = now;
-        let still = !stage.live.get_untracked() || reduced_motion();
+        let still = !stage.live.get_untracked()
+            || reduced_motion()
+            || stage.viewport.with_untracked(|view| view.zoom < DOTS_FROM);
         if !still {
             stage
                 .scene

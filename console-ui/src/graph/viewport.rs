@@ -25,7 +25,9 @@ impl Default for Viewport {
 pub const LABELS_FROM: f64 = 0.5;
 /// Below this zoom, dots are noise.
 pub const DOTS_FROM: f64 = 0.3;
-const ZOOM_LEAST: f64 = 0.1;
+/// Below this zoom, names on cards are unreadable and stand beside them.
+pub const CARDS_FROM: f64 = 0.5;
+const ZOOM_LEAST: f64 = 0.02;
 const ZOOM_MOST: f64 = 3.0;
 /// Free room round a fitted picture.
 const FIT_MARGIN: f64 = 24.0;

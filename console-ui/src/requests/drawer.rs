@@ -6,6 +6,7 @@ use mesh_api::traces::Links;
 
 use super::curl::curl;
 use super::rows::{code_class, code_text, id as id_of, reason_word, reporter_word, time_of};
+use crate::explain::Question;
 use crate::format;
 use crate::load::{load, signed_in_known, skeleton_rows};
 use crate::parts::{copy, icon, sized_icon};
@@ -94,11 +95,14 @@ fn actions(request: &KeptRequest, links: RwSignal<Option<Links>>) -> impl IntoVi
     let command = curl(request);
     let is_http = !request.method.is_empty();
     let target = Target::trace(&request.trace);
+    let explain = Question::of(request)
+        .map(|question| view! { <a class="button" data-explain="" href=question.page()>{icon("route")}{t().explain}</a> });
     let time = time();
     view! {
         <section class="acts">
             <a class="button primary" data-trace="" href=move || time.link(&trace)>{icon("waypoints")}{words().open_trace}</a>
             <a class="button" href=move || time.link(&same)>{words().same_trace}</a>
+            {explain}
             {is_http.then(|| copy(words().copy_curl, Callback::new(move |()| command.clone())))}
             {move || links.get().map(|links| links_out(&links, &target))}
         </section>

@@ -1,3 +1,4 @@
+pub mod explain;
 pub mod graph;
 pub mod grid;
 pub mod help;
@@ -29,6 +30,8 @@ pub const EN: Catalogue = Catalogue {
     retry: "Try again",
     not_found: "There is no such page",
     not_found_hint: "The pages stand on the left; Ctrl+K finds everything.",
+    part_missing: "The page could not be loaded",
+    part_missing_hint: "The console does not answer, or was updated. Reload the page.",
 
     healthy: "Healthy",
     degraded: "Degraded",
@@ -188,6 +191,7 @@ pub const EN: Catalogue = Catalogue {
     workloads: "Workloads",
     apps: "Applications",
     changes: "Changes",
+    explain: "Explain",
     gallery: "Building blocks",
     search_or_jump: "Search or jump to…",
     help: "Help",

@@ -1,3 +1,4 @@
+pub mod explain;
 pub mod graph;
 pub mod grid;
 pub mod help;
@@ -29,6 +30,8 @@ pub const ZH: Catalogue = Catalogue {
     retry: "重试",
     not_found: "没有这个页面",
     not_found_hint: "页面列在左侧；按 Ctrl+K 可查找一切。",
+    part_missing: "页面加载失败",
+    part_missing_hint: "控制台没有响应，或者已经更新。请重新加载页面。",
 
     healthy: "健康",
     degraded: "降级",
@@ -186,6 +189,7 @@ pub const ZH: Catalogue = Catalogue {
     workloads: "工作负载",
     apps: "应用",
     changes: "变更",
+    explain: "解释",
     gallery: "界面构件",
     search_or_jump: "搜索或跳转…",
     help: "帮助",

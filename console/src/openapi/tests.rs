@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use mesh_api::{config, error, graph, history, inventory, layout, mesh, metrics, requests, session, traces};
+use mesh_api::{
+    config, error, explain, graph, history, inventory, layout, mesh, metrics, requests, session, traces,
+};
 use serde::Serialize;
 
 use super::*;
@@ -104,6 +106,34 @@ fn shapes_of_records_and_lists_are_those_of_the_types() {
     check("TraceList", &traces::TraceList::default());
     check("TraceSummary", &traces::TraceSummary::default());
     check("Trace", &traces::Trace::default());
+    check("Explanation", &explain::Explanation::default());
+    check("Asked", &explain::Asked::default());
+    check("Hop", &explain::Hop::default());
+    check("Decision", &explain::Decision::default());
+    check(
+        "Candidate",
+        &explain::Candidate {
+            object: Some(explain::ObjectPlace::default()),
+            percent: Some(0.0),
+            endpoint: Some(explain::EndpointFacts::default()),
+            ..explain::Candidate::default()
+        },
+    );
+    check(
+        "ObjectPlace",
+        &explain::ObjectPlace {
+            line: Some(1),
+            ..explain::ObjectPlace::default()
+        },
+    );
+    check("EndpointFacts", &explain::EndpointFacts::default());
+    check(
+        "Outcome",
+        &explain::Outcome {
+            status: Some(403),
+            ..explain::Outcome::default()
+        },
+    );
     check("Span", &traces::Span::default());
     check("Links", &traces::Links::default());
     check("Link", &traces::Link::default());

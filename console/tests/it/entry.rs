@@ -2,7 +2,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 use sightline_console::routes::{Permission, TABLE};
 
-use crate::world::{TOKEN, world};
+use crate::world::{OWN, TOKEN, world};
 
 /// A path of the table with its parameters filled in.
 fn concrete(path: &str) -> String {
@@ -198,7 +198,7 @@ async fn a_wrong_token_is_refused_even_where_none_is_needed() {
 }
 
 #[tokio::test]
-async fn queries_pass_unchanged_with_the_consoles_own_token() {
+async fn queries_pass_unchanged() {
     let world = world(&[]).await;
     let answer = world.get("/api/series?source=a%2Fx&target=b&from=now-5m").await;
     assert_eq!(
@@ -217,6 +217,27 @@ async fn queries_pass_unchanged_with_the_consoles_own_token() {
         )
         .await;
     assert_eq!(foreign.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_control_plane_is_asked_in_the_name_of_whoever_asks() {
+    let world = world(&[]).await;
+    // Nobody in particular on this machine; a program with a token; the page, by its cookie.
+    world.get("/api/graph").await;
+    let none = json!({});
+    world.as_user(Method::GET, "/api/requests", &none).await;
+    world.as_user(Method::GET, "/api/requests/stream", &none).await;
+    world.as_user(Method::POST, "/api/analyze", &none).await;
+    world.as_user(Method::GET, "/api/layout", &none).await;
+    let page = [("sec-fetch-site", "same-origin")];
+    let signed_in = world.send(Method::GET, "/api/session", &page, "").await;
+    let cookie = signed_in.headers["set-cookie"].to_str().unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    world
+        .send(Method::GET, "/api/traces", &[("cookie", cookie)], "")
+        .await;
+    let askers = world.neighbours.lock().unwrap().askers.clone();
+    assert_eq!(askers, [OWN, TOKEN, TOKEN, TOKEN, TOKEN, TOKEN]);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 /// Token that the API server knows, and the local user's.
 pub(crate) const TOKEN: &str = "user-token";
 /// The console's own token at the control plane.
-const OWN: &str = "console-token";
+pub(crate) const OWN: &str = "console-token";
 
 /// What the neighbours know and saw.
 pub(crate) struct Neighbours {
@@ -34,6 +34,8 @@ pub(crate) struct Neighbours {
     pub(crate) writes: Vec<(String, String, String, Value)>,
     /// Queries that reached the control plane.
     pub(crate) queries: Vec<String>,
+    /// Whose token each of them carried.
+    pub(crate) askers: Vec<String>,
 }
 
 /// The whole arrangement; ends when dropped.
@@ -81,6 +83,7 @@ pub(crate) async fn world(flags: &[&str]) -> World {
         refusal: None,
         writes: Vec::new(),
         queries: Vec::new(),
+        askers: Vec::new(),
     }));
     let folder = TempDir::new().unwrap();
     let file = |name: &str, text: &str| {
@@ -195,14 +198,17 @@ async fn serve(router: Router, tasks: &mut Vec<tokio::task::JoinHandle<()>>) -> 
 type Shared = State<Arc<Mutex<Neighbours>>>;
 
 async fn query(State(neighbours): Shared, request: Request) -> Response {
-    let authorized = request
+    let asker = request
         .headers()
         .get(header::AUTHORIZATION)
-        .is_some_and(|value| value == &format!("Bearer {OWN}"));
-    if !authorized {
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+        .filter(|token| [OWN, TOKEN].contains(token))
+        .map(str::to_owned);
+    let Some(asker) = asker else {
         return StatusCode::UNAUTHORIZED.into_response();
-    }
+    };
     let mut neighbours = neighbours.lock().unwrap();
+    neighbours.askers.push(asker);
     neighbours.queries.push(request.uri().to_string());
     match request.uri().path() {
         "/api/analyze" => Json(json!({"problems": neighbours.problems})).into_response(),
