@@ -7,10 +7,4 @@
 mod collectors;
 mod counts;
 mod demo;
-mod inspect;
-mod join;
-mod lifecycle;
-mod process;
-mod prometheus;
-mod restart;
-mod truth;
+mod faults;
