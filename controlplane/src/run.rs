@@ -329,7 +329,9 @@ async fn load(history: &dyn History) -> Arc<Live> {
         .read(from, now + 10, Resolution::TenSeconds, &mut visit)
         .await
     {
+        // What is in it is asked for when it is needed, and there again.
         tracing::warn!(%error, "the last minutes cannot be read from the history");
+        return Arc::new(Live::beginning(unix_ms() / 1000));
     }
     Arc::new(live)
 }

@@ -54,8 +54,28 @@ impl Database {
     }
 }
 
+/// Waits until what the proxy that will be killed counted is known at once again: what it holds back while nobody
+/// takes it would be lost with it.
+async fn caught_up(place: &Place, from: &str, load: &Load) -> Result<()> {
+    eventually("what was held back", SETTLED, async || {
+        let sent = load.sent().await.map_err(|error| format!("{error:#}"))?;
+        let graph = place.graph(from).await.map_err(|error| format!("{error:#}"))?;
+        let calls = graph.edges.iter().filter(|edge| edge.source == KILLED.1);
+        let known = calls.map(|edge| edge.requests).max().unwrap_or_default();
+        // What failed on its way here is in no call of it.
+        let refused = graph.edges.iter().filter(|edge| edge.target == KILLED.1);
+        let refused: u64 = refused.map(|edge| edge.errors).sum();
+        if known + refused + LOST / 2 >= sent {
+            Ok(())
+        } else {
+            Err(format!("{known} of {sent} requests are known"))
+        }
+    })
+    .await
+}
+
 /// One thing after the other, each while the load goes on.
-async fn faults(demo: &Demo<'_>, database: &mut Database) -> Result<()> {
+async fn faults(demo: &Demo<'_>, database: &mut Database, from: &str, load: &Load) -> Result<()> {
     let before = demo.place.pid(RESTARTED.0)?;
     kill(Pid::from_raw(before), Signal::SIGTERM)?;
     demo.restarted(RESTARTED.0, before).await?;
@@ -63,6 +83,7 @@ async fn faults(demo: &Demo<'_>, database: &mut Database) -> Result<()> {
     kill_hard(before)?;
     demo.restarted("controlplane", before).await?;
     database.outage(demo).await?;
+    caught_up(demo.place, from, load).await?;
     let before = demo.place.pid(KILLED.0)?;
     kill_hard(before)?;
     demo.restarted(KILLED.0, before).await?;
@@ -96,7 +117,9 @@ async fn check(arguments: &[&str], database: &mut Database) -> Result<()> {
     let demo = place.start(&arguments).await?;
     let load = Load::start(&place, SECONDS)?;
     load.reached(u64::from(RATE) * 4).await?;
-    faults(&demo, database).await.with_context(|| place.logs())?;
+    faults(&demo, database, &from, &load)
+        .await
+        .with_context(|| place.logs())?;
     let sent = load.finish(SECONDS).await?;
     assert!(
         sent.sent > u64::from(RATE) * SECONDS / 2,

@@ -53,14 +53,16 @@ impl Load {
         })
     }
 
+    /// What it has sent by now.
+    pub(crate) async fn sent(&self) -> Result<u64> {
+        let samples = Samples::parse(&get_text(&self.counters).await?)?;
+        Ok(samples.sum("loadgen_requests_sent_total", &[]))
+    }
+
     /// Waits until it sent this many.
     pub(crate) async fn reached(&self, requests: u64) -> Result<()> {
         eventually("load", Duration::from_secs(120), async || {
-            let text = get_text(&self.counters)
-                .await
-                .map_err(|error| format!("{error:#}"))?;
-            let samples = Samples::parse(&text).map_err(|error| format!("{error:#}"))?;
-            let sent = samples.sum("loadgen_requests_sent_total", &[]);
+            let sent = self.sent().await.map_err(|error| format!("{error:#}"))?;
             if sent >= requests {
                 Ok(())
             } else {
