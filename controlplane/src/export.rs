@@ -17,6 +17,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use mesh_model::record::Span;
 use rustls::RootCertStore;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -52,6 +53,10 @@ pub(crate) struct Exporter {
     sent: AtomicU64,
     dropped: AtomicU64,
     error: Mutex<Option<String>>,
+    /// The control plane ends: what waits goes now or never.
+    closing: CancellationToken,
+    /// Nothing waits any more.
+    closed: CancellationToken,
 }
 
 /// Why a message did not arrive.
@@ -103,6 +108,16 @@ impl Exporters {
     pub(crate) fn offer(&self, spans: &[Arc<Span>]) {
         for exporter in self.0.iter() {
             exporter.offer(spans);
+        }
+    }
+
+    /// Delivers what waits, each collector for itself, at most until the deadline; what is left then is dropped.
+    pub(crate) async fn flush(&self, deadline: Duration) {
+        self.0.iter().for_each(|exporter| exporter.closing.cancel());
+        let deadline = tokio::time::Instant::now() + deadline;
+        for exporter in self.0.iter() {
+            let _ = tokio::time::timeout_at(deadline, exporter.closed.cancelled()).await;
+            exporter.give_up();
         }
     }
 
@@ -214,6 +229,8 @@ impl Exporter {
             sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             error: Mutex::default(),
+            closing: CancellationToken::new(),
+            closed: CancellationToken::new(),
         }
     }
 
@@ -249,8 +266,12 @@ impl Exporter {
     /// Delivers what is in the queue, batch by batch, until the end.
     async fn run(self: Arc<Self>, mut collector: impl Deliver, metrics: Arc<Metrics>) {
         loop {
-            self.wake.notified().await;
-            tokio::time::sleep(LINGER).await;
+            let closing = self.closing.is_cancelled();
+            tokio::select! {
+                () = self.wake.notified(), if !closing => {}
+                () = self.closing.cancelled() => {}
+            }
+            let _ = tokio::time::timeout(LINGER, self.closing.cancelled()).await;
             loop {
                 let batch: Vec<Arc<Span>> = {
                     let mut queue = self.queue();
@@ -265,14 +286,19 @@ impl Exporter {
                 self.in_flight.store(0, Ordering::Relaxed);
                 self.report(&metrics);
             }
+            if closing {
+                self.closed.cancel();
+                return;
+            }
         }
     }
 
-    /// Delivers one batch, however long it takes.
+    /// Delivers one batch, however long it takes; once the control plane ends, with one attempt.
     async fn deliver(&self, collector: &mut impl Deliver, batch: &[Arc<Span>]) {
         let spans = count(batch.len());
         let mut pause = PAUSES[0];
         loop {
+            let last = self.closing.is_cancelled();
             match collector.deliver(batch).await {
                 Ok((refused, reason)) => {
                     let refused = refused.min(spans);
@@ -281,10 +307,11 @@ impl Exporter {
                     self.tell(reason.filter(|_| refused > 0));
                     return;
                 }
-                Err(failed) if failed.retry => {
+                Err(failed) if failed.retry && !last => {
                     self.tell(Some(failed.reason));
                     // Jitter, so that several control planes do not knock at once.
-                    tokio::time::sleep(pause.mul_f64(rand::random_range(0.75..1.0))).await;
+                    let pausing = pause.mul_f64(rand::random_range(0.75..1.0));
+                    let _ = tokio::time::timeout(pausing, self.closing.cancelled()).await;
                     pause = (pause * 2).min(PAUSES[1]);
                 }
                 Err(failed) => {
@@ -293,6 +320,16 @@ impl Exporter {
                     return;
                 }
             }
+        }
+    }
+
+    /// Counts as dropped what did not get away before the end.
+    fn give_up(&self) {
+        let left = std::mem::take(&mut *self.queue()).len();
+        let left = count(left) + self.in_flight.swap(0, Ordering::Relaxed);
+        let dropped = self.dropped.fetch_add(left, Ordering::Relaxed) + left;
+        if dropped > 0 {
+            tracing::warn!(kind = self.kind, endpoint = %self.endpoint, left, dropped, "spans were not delivered");
         }
     }
 

@@ -50,6 +50,13 @@ impl Live {
         }
     }
 
+    /// Empty; complete from the next window on: what was committed before `now` has to be asked of the history.
+    pub(crate) fn beginning(now: u64) -> Self {
+        let live = Self::new(now);
+        live.windows().floor = now - now % WINDOW_SECONDS + WINDOW_SECONDS;
+        live
+    }
+
     fn windows(&self) -> MutexGuard<'_, Windows> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,6 +243,21 @@ mod tests {
         );
         live.add(&windows(NOW, 3), NOW + KEPT + 10);
         assert_eq!(sum(0, u64::MAX), 1);
+    }
+
+    /// A history that could not be read at the start is asked later for what was committed before.
+    #[test]
+    fn memory_says_what_it_does_not_know() {
+        let live = Live::beginning(NOW + 3);
+        live.add(&windows(NOW, 2), NOW + 4);
+        live.add(&windows(NOW + 10, 3), NOW + 12);
+        let sums = live.sums(0, u64::MAX, |_| true);
+        let requests: u64 = sums.1.values().map(|d| d.requests).sum();
+        assert_eq!((sums.0, requests), (NOW + 10, 3));
+        live.add(&windows(NOW + KEPT, 1), NOW + KEPT + 5);
+        assert_eq!(live.floor(), NOW + 10);
+        live.add(&windows(NOW + KEPT + 20, 1), NOW + KEPT + 20);
+        assert_eq!(live.floor(), NOW + 20);
     }
 
     #[test]

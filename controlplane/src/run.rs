@@ -49,6 +49,8 @@ const FOLD: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(200);
 /// Time that open streams get when the control plane ends.
 const GRACE: Duration = Duration::from_millis(50);
+/// Time that collectors get for the last spans.
+const FLUSH: Duration = Duration::from_millis(400);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const MAX_STREAMS: u32 = 256;
 
@@ -59,6 +61,7 @@ pub struct Running {
     metrics: SocketAddr,
     ready: watch::Receiver<Option<Arc<Generation>>>,
     cancel: CancellationToken,
+    exporters: Exporters,
     tasks: JoinSet<()>,
 }
 
@@ -145,7 +148,7 @@ impl Running {
             worlds: worlds.clone(),
             proxies: Arc::clone(&proxies),
             metrics: Arc::clone(&metrics),
-            exporters,
+            exporters: exporters.clone(),
         };
 
         let discovery = Discovery {
@@ -208,6 +211,7 @@ impl Running {
             metrics: metrics_at,
             ready: worlds,
             cancel,
+            exporters,
             tasks,
         })
     }
@@ -241,6 +245,7 @@ impl Running {
         self.cancel.cancel();
         // Open streams get a moment to end; watches never end by themselves.
         tokio::time::sleep(GRACE).await;
+        self.exporters.flush(FLUSH).await;
         self.tasks.shutdown().await;
     }
 }
@@ -324,7 +329,9 @@ async fn load(history: &dyn History) -> Arc<Live> {
         .read(from, now + 10, Resolution::TenSeconds, &mut visit)
         .await
     {
+        // What is in it is asked for when it is needed, and there again.
         tracing::warn!(%error, "the last minutes cannot be read from the history");
+        return Arc::new(Live::beginning(unix_ms() / 1000));
     }
     Arc::new(live)
 }

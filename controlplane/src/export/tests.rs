@@ -69,6 +69,55 @@ async fn a_dead_collector_costs_bounded_memory() {
     check(dead, QUEUE + 7, (0, 7, 10_000, true), &[BATCH; 4]).await;
 }
 
+/// (sent, dropped), and how long the end took, with a deadline of 400 ms.
+async fn check_end(
+    outcomes: Vec<Outcome>,
+    slow_ms: u64,
+    offered: usize,
+    wanted: (u64, u64),
+    longest_ms: u64,
+) {
+    let exporter = Arc::new(Exporter::new("otlp", "http://127.0.0.1:4317/".into()));
+    let fake = Fake::default();
+    fake.outcomes.lock().unwrap().extend(outcomes);
+    let slow = Slow(fake, slow_ms);
+    let task = tokio::spawn(Arc::clone(&exporter).run(slow, Arc::new(Metrics::new().unwrap())));
+    exporter.offer(&spans(offered));
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    let began = tokio::time::Instant::now();
+    let exporters = super::Exporters(Arc::new(vec![Arc::clone(&exporter)]));
+    exporters.flush(std::time::Duration::from_millis(400)).await;
+    let took = began.elapsed().as_millis();
+    assert!(took <= u128::from(longest_ms), "{took} ms");
+    let status = exporter.status();
+    assert_eq!(
+        (status.sent, status.dropped, status.queued),
+        (wanted.0, wanted.1, 0)
+    );
+    task.abort();
+}
+
+/// Takes its time for each batch.
+struct Slow(Fake, u64);
+
+impl Deliver for Slow {
+    async fn deliver(&mut self, spans: &[Arc<super::Span>]) -> Outcome {
+        tokio::time::sleep(std::time::Duration::from_millis(self.1)).await;
+        self.0.deliver(spans).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_delivers_what_waits_within_a_deadline() {
+    check_end(vec![], 1, 0, (0, 0), 0).await;
+    check_end(vec![], 1, 2 * BATCH + 1, (1025, 0), 4).await;
+    // Three answers in time, two not.
+    check_end(vec![], 120, 5 * BATCH, (1536, 1024), 400).await;
+    check_end(vec![], 60_000, 3, (0, 3), 400).await;
+    // One attempt each, no pauses.
+    check_end(vec![failed(true), failed(true)], 1, 3 * BATCH, (512, 1024), 4).await;
+}
+
 #[track_caller]
 fn endpoint(kind: &str, text: &str, wanted: Result<&str, &str>) {
     match (parse(kind, text), wanted) {

@@ -86,8 +86,28 @@ impl Sent {
     }
 }
 
+/// Where faults leave a count that cannot be told to the request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rough<'a> {
+    /// Nodes whose proxy was killed: each of their outgoing edges may lack `lost` requests.
+    pub(crate) lossy: &'a [&'a str],
+    pub(crate) lost: u64,
+    /// Nodes whose proxy ended under load: an attempt that got no answer may have arrived, or not.
+    pub(crate) unanswered: &'a [&'a str],
+}
+
 /// Everything in which the graph differs from the processes' own counts; empty when it is the truth.
 pub(crate) fn differences(graph: &Graph, sent: &Sent, received: &BTreeMap<String, u64>) -> Vec<String> {
+    differences_through(graph, sent, received, &Rough::default())
+}
+
+/// The same through faults.
+pub(crate) fn differences_through(
+    graph: &Graph,
+    sent: &Sent,
+    received: &BTreeMap<String, u64>,
+    rough: &Rough<'_>,
+) -> Vec<String> {
     let mut differences = Vec::new();
     let mut compare = |what: String, graph: u64, truth: u64| {
         if graph != truth {
@@ -119,19 +139,31 @@ pub(crate) fn differences(graph: &Graph, sent: &Sent, received: &BTreeMap<String
         sum(&leaving, |edge| edge.requests),
         sent.sent,
     );
-    let mut arrived: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut arrived: BTreeMap<&str, Vec<&Edge>> = BTreeMap::new();
     for edge in graph
         .edges
         .iter()
         .filter(|edge| edge.target.starts_with("default/") || edge.service == PUBLISHER.1)
     {
-        *arrived.entry(callee(edge)).or_default() += edge.attempts;
+        arrived.entry(callee(edge)).or_default().push(edge);
     }
     for node in received.keys().map(String::as_str).chain(arrived.keys().copied()) {
+        let edges = arrived.get(node).map(Vec::as_slice).unwrap_or_default();
+        let truth = received.get(node).copied().unwrap_or_default();
+        let attempts = sum(edges, |edge| edge.attempts);
+        let least = if rough.unanswered.contains(&node) {
+            sum(edges, answered)
+        } else {
+            attempts
+        };
+        let lossy = edges
+            .iter()
+            .any(|edge| rough.lossy.contains(&edge.source.as_str()));
+        let most = attempts + if lossy { rough.lost } else { 0 };
         compare(
-            format!("requests at {node}"),
-            arrived.get(node).copied().unwrap_or_default(),
-            received.get(node).copied().unwrap_or_default(),
+            format!("requests at {node} ({least} to {most})"),
+            truth.clamp(least, most),
+            truth,
         );
     }
     for edge in &graph.edges {
@@ -150,6 +182,11 @@ pub(crate) fn differences(graph: &Graph, sent: &Sent, received: &BTreeMap<String
     differences.sort();
     differences.dedup();
     differences
+}
+
+/// Requests that got their answer from the other end.
+fn answered(edge: &Edge) -> u64 {
+    edge.flags.get("-").copied().unwrap_or_default()
 }
 
 fn sum(edges: &[&Edge], count: impl Fn(&Edge) -> u64) -> u64 {

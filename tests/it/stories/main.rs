@@ -7,6 +7,7 @@
 mod collectors;
 mod counts;
 mod demo;
+mod faults;
 mod inspect;
 mod join;
 mod lifecycle;

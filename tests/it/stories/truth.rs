@@ -13,7 +13,7 @@ use crate::demo::{Demo, Place, now};
 use crate::process::kill_hard;
 
 /// Requests a second.
-const RATE: u32 = 25;
+pub(crate) const RATE: u32 = 25;
 
 /// How soon after the last request the graph must be complete.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -27,14 +27,14 @@ fn length() -> u64 {
 }
 
 /// A load generator of the test's own, so that its end is not the demo's end.
-struct Load {
+pub(crate) struct Load {
     process: Process,
     counters: String,
     final_file: PathBuf,
 }
 
 impl Load {
-    fn start(place: &Place, seconds: u64) -> Result<Self> {
+    pub(crate) fn start(place: &Place, seconds: u64) -> Result<Self> {
         let counters = place.spare(15099);
         let final_file = place.data().join("story-final.json");
         let mut command = Command::new(binary("sightline-loadgen")?);
@@ -53,14 +53,16 @@ impl Load {
         })
     }
 
+    /// What it has sent by now.
+    pub(crate) async fn sent(&self) -> Result<u64> {
+        let samples = Samples::parse(&get_text(&self.counters).await?)?;
+        Ok(samples.sum("loadgen_requests_sent_total", &[]))
+    }
+
     /// Waits until it sent this many.
-    async fn reached(&self, requests: u64) -> Result<()> {
+    pub(crate) async fn reached(&self, requests: u64) -> Result<()> {
         eventually("load", Duration::from_secs(120), async || {
-            let text = get_text(&self.counters)
-                .await
-                .map_err(|error| format!("{error:#}"))?;
-            let samples = Samples::parse(&text).map_err(|error| format!("{error:#}"))?;
-            let sent = samples.sum("loadgen_requests_sent_total", &[]);
+            let sent = self.sent().await.map_err(|error| format!("{error:#}"))?;
             if sent >= requests {
                 Ok(())
             } else {
@@ -70,7 +72,7 @@ impl Load {
         .await
     }
 
-    async fn finish(mut self, seconds: u64) -> Result<Sent> {
+    pub(crate) async fn finish(mut self, seconds: u64) -> Result<Sent> {
         let status = self.process.wait(Duration::from_secs(seconds + 30)).await?;
         if !status.success() {
             bail!(

@@ -21,6 +21,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CACHE_KIB: &str = "-1024";
+/// Pages of a transaction that fit are written once.
+const WRITER_CACHE_KIB: &str = "-4096";
 
 pub(crate) fn database(folder: &Path) -> PathBuf {
     folder.join("history.db")
@@ -61,7 +63,8 @@ pub(super) async fn open(folder: &Path) -> Result<SqliteConnection, Error> {
     let options = options(folder)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .auto_vacuum(SqliteAutoVacuum::Incremental);
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .pragma("cache_size", WRITER_CACHE_KIB);
     let mut connection = SqliteConnection::connect_with(&options)
         .await
         .map_err(unavailable)?;
