@@ -23,6 +23,17 @@ fn every_name_number_and_shape_is_envoys() {
     assert!(seen.len() > 90, "{}", seen.len());
 }
 
+#[test]
+fn the_page_says_what_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/xds-support.md");
+    let page = std::fs::read_to_string(path).unwrap_or_default();
+    let wanted = fields::document(&Descriptors::load().unwrap());
+    assert!(
+        page == wanted,
+        "docs/xds-support.md is stale: run `cargo xtask xds-support`"
+    );
+}
+
 fn visit(message: &'static Message, descriptors: &Descriptors, seen: &mut HashSet<usize>) {
     if !seen.insert(std::ptr::from_ref(message).addr()) {
         return;
