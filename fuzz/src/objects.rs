@@ -4,24 +4,43 @@ use crate::mutate::Target;
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
-    Target { name: "yaml", run: yaml, seeds: documents },
-    Target { name: "object", run: object, seeds: values },
-    Target { name: "mesh_config", run: mesh_config, seeds: configurations },
+    Target {
+        name: "yaml",
+        run: yaml,
+        seeds: documents,
+    },
+    Target {
+        name: "object",
+        run: object,
+        seeds: values,
+    },
+    Target {
+        name: "mesh_config",
+        run: mesh_config,
+        seeds: configurations,
+    },
 ];
 
 /// A document is an object, or there is a problem that says why not; each names its field and a remedy.
 pub fn yaml(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     let parsed = mesh_crd::parse_yaml(text);
     assert!(parsed.object.is_some() || !parsed.problems.is_empty());
     for problem in &parsed.problems {
-        assert!(!problem.message.is_empty() && !problem.code.is_empty(), "{problem:?}");
+        assert!(
+            !problem.message.is_empty() && !problem.code.is_empty(),
+            "{problem:?}"
+        );
     }
 }
 
 /// The same of a JSON value.
 pub fn object(data: &[u8]) {
-    let Ok(value) = serde_json::from_slice(data) else { return };
+    let Ok(value) = serde_json::from_slice(data) else {
+        return;
+    };
     let parsed = mesh_crd::parse_value(&value);
     assert!(parsed.object.is_some() || !parsed.problems.is_empty());
 }
@@ -69,7 +88,10 @@ spec:
 ";
 
 fn documents() -> Vec<Vec<u8>> {
-    [ROUTE, RULE, POLICY, GATEWAY].iter().map(|text| text.as_bytes().to_vec()).collect()
+    [ROUTE, RULE, POLICY, GATEWAY]
+        .iter()
+        .map(|text| text.as_bytes().to_vec())
+        .collect()
 }
 
 fn values() -> Vec<Vec<u8>> {
@@ -82,6 +104,9 @@ fn values() -> Vec<Vec<u8>> {
 }
 
 fn configurations() -> Vec<Vec<u8>> {
-    let all = ["accessLogFile: /dev/stdout\nenableTracing: true\n", "defaultConfig: {concurrency: 2}\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"];
+    let all = [
+        "accessLogFile: /dev/stdout\nenableTracing: true\n",
+        "defaultConfig: {concurrency: 2}\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\n",
+    ];
     all.iter().map(|text| text.as_bytes().to_vec()).collect()
 }

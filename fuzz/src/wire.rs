@@ -10,7 +10,9 @@ use mesh_xds::discovery::{DeltaDiscoveryResponse, Resource};
 use prost::Message as _;
 use sightline_proxy::codec::authority::authority_is_good;
 use sightline_proxy::codec::chunked::{BodyReader, Step};
-use sightline_proxy::codec::head::{Framing, Method, Request, RequestRules, Response, parse_request, parse_response};
+use sightline_proxy::codec::head::{
+    Framing, Method, Request, RequestRules, Response, parse_request, parse_response,
+};
 use sightline_proxy::codec::write;
 use sightline_proxy::discovery::state::{Kind, State};
 use sightline_proxy::runtime::NodeKind;
@@ -19,23 +21,84 @@ use crate::mutate::Target;
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
-    Target { name: "http1_request", run: http1_request, seeds: requests },
-    Target { name: "http1_hyper", run: http1_hyper, seeds: requests },
-    Target { name: "http1_response", run: http1_response, seeds: responses },
-    Target { name: "http1_chunks", run: http1_chunks, seeds: chunks },
-    Target { name: "authority", run: authority, seeds: authorities },
-    Target { name: "path", run: path, seeds: paths },
-    Target { name: "san", run: san, seeds: certificates },
-    Target { name: "csr", run: csr, seeds: signing_requests },
-    Target { name: "jwt", run: jwt, seeds: tokens },
-    Target { name: "peer_metadata", run: peer_metadata, seeds: peers },
-    Target { name: "discovery", run: discovery, seeds: discoveries },
-    Target { name: "xds", run: xds, seeds: resources },
-    Target { name: "bootstrap", run: bootstrap, seeds: bootstraps },
-    Target { name: "telemetry", run: telemetry, seeds: exports },
+    Target {
+        name: "http1_request",
+        run: http1_request,
+        seeds: requests,
+    },
+    Target {
+        name: "http1_hyper",
+        run: http1_hyper,
+        seeds: requests,
+    },
+    Target {
+        name: "http1_response",
+        run: http1_response,
+        seeds: responses,
+    },
+    Target {
+        name: "http1_chunks",
+        run: http1_chunks,
+        seeds: chunks,
+    },
+    Target {
+        name: "authority",
+        run: authority,
+        seeds: authorities,
+    },
+    Target {
+        name: "path",
+        run: path,
+        seeds: paths,
+    },
+    Target {
+        name: "san",
+        run: san,
+        seeds: certificates,
+    },
+    Target {
+        name: "csr",
+        run: csr,
+        seeds: signing_requests,
+    },
+    Target {
+        name: "jwt",
+        run: jwt,
+        seeds: tokens,
+    },
+    Target {
+        name: "peer_metadata",
+        run: peer_metadata,
+        seeds: peers,
+    },
+    Target {
+        name: "discovery",
+        run: discovery,
+        seeds: discoveries,
+    },
+    Target {
+        name: "xds",
+        run: xds,
+        seeds: resources,
+    },
+    Target {
+        name: "bootstrap",
+        run: bootstrap,
+        seeds: bootstraps,
+    },
+    Target {
+        name: "telemetry",
+        run: telemetry,
+        seeds: exports,
+    },
 ];
 
-const LIMITS: RequestRules = RequestRules { kind: NodeKind::Edge, head_max: 60 * 1024, fields_max: 100, http_10: true };
+const LIMITS: RequestRules = RequestRules {
+    kind: NodeKind::Edge,
+    head_max: 60 * 1024,
+    fields_max: 100,
+    http_10: true,
+};
 
 /// What we take, `httparse` takes in the same way; what we write of it, we read again as the same request.
 pub fn http1_request(data: &[u8]) {
@@ -50,7 +113,10 @@ pub fn http1_request(data: &[u8]) {
         assert_eq!(theirs.parse(data), Ok(httparse::Status::Complete(used)));
         assert_eq!(theirs.method.unwrap_or_default().as_bytes(), ours.method_bytes());
         for bytes in [ours.method_bytes(), ours.target_bytes(), ours.authority_bytes()] {
-            assert!(!bytes.iter().any(|b| matches!(b, 0 | b'\r' | b'\n' | b' ')), "{bytes:?}");
+            assert!(
+                !bytes.iter().any(|b| matches!(b, 0 | b'\r' | b'\n' | b' ')),
+                "{bytes:?}"
+            );
         }
         let mut written = Vec::new();
         write::request_head(&mut written, &ours, &write::Extras::default(), false);
@@ -97,13 +163,23 @@ fn read_body<'a>(framing: Framing, pieces: impl Iterator<Item = &'a [u8]>) -> Op
 
 /// A message that we take whole is the same message for hyper, or none.
 pub fn http1_hyper(data: &[u8]) {
-    let Some((ours, body)) = first_message(data) else { return };
+    let Some((ours, body)) = first_message(data) else {
+        return;
+    };
     if ours.kind == Method::Connect {
         return;
     }
-    let Some((method, target, theirs)) = hyper_reads(data) else { return };
+    let Some((method, target, theirs)) = hyper_reads(data) else {
+        return;
+    };
     assert_eq!(method.as_bytes(), ours.method_bytes());
-    assert!(target.as_bytes().ends_with(ours.target_bytes()), "{target}");
+    // A target without a path has the path `/`.
+    let target = if target.starts_with('?') {
+        format!("/{target}")
+    } else {
+        target
+    };
+    assert_eq!(target.as_bytes(), ours.target_bytes());
     assert_eq!(theirs, body, "bodies of {}", data.escape_ascii());
 }
 
@@ -123,12 +199,17 @@ fn hyper_reads(data: &[u8]) -> Option<(String, String, Vec<u8>)> {
                 let (head, body) = request.into_parts();
                 let body = body.collect().await?.to_bytes().to_vec();
                 let uri = head.uri.path_and_query().map_or("/", |target| target.as_str());
-                first.borrow_mut().get_or_insert((head.method.to_string(), uri.to_owned(), body));
+                first
+                    .borrow_mut()
+                    .get_or_insert((head.method.to_string(), uri.to_owned(), body));
                 Ok::<_, hyper::Error>(hyper::Response::new(String::new()))
             }
         });
         let io = hyper_util::rt::TokioIo::new(server);
-        let _ = hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(io, service).await;
+        let _ = hyper::server::conn::http1::Builder::new()
+            .half_close(true)
+            .serve_connection(io, service)
+            .await;
         first.into_inner()
     })
 }
@@ -140,7 +221,10 @@ pub fn http1_response(data: &[u8]) {
         if let Ok(Some(used)) = parse_response(data, kind, 128 * 1024, &mut one) {
             assert!(used <= data.len());
             let mut two = Response::default();
-            assert_eq!(parse_response(&data[..used], kind, 128 * 1024, &mut two).ok(), Some(Some(used)));
+            assert_eq!(
+                parse_response(&data[..used], kind, 128 * 1024, &mut two).ok(),
+                Some(Some(used))
+            );
             assert_eq!((one.status, one.framing), (two.status, two.framing));
         }
     }
@@ -148,7 +232,9 @@ pub fn http1_response(data: &[u8]) {
 
 /// A chunked body is the same however its bytes arrive.
 pub fn http1_chunks(data: &[u8]) {
-    let Some((size, data)) = data.split_first() else { return };
+    let Some((size, data)) = data.split_first() else {
+        return;
+    };
     let whole = read_body(Framing::Chunked, [data].into_iter());
     let cut = read_body(Framing::Chunked, data.chunks(usize::from(*size % 17) + 1));
     // A break that comes behind the end of the body is not seen when the end is.
@@ -159,7 +245,12 @@ pub fn http1_chunks(data: &[u8]) {
 pub fn authority(data: &[u8]) {
     for edge in [true, false] {
         if authority_is_good(data, edge) {
-            assert!(!data.iter().any(|b| matches!(b, 0..=32 | 127 | b'/' | b'@' | b'?' | b'#')), "{data:?}");
+            assert!(
+                !data
+                    .iter()
+                    .any(|b| matches!(b, 0..=32 | 127 | b'/' | b'@' | b'?' | b'#')),
+                "{data:?}"
+            );
         }
     }
 }
@@ -167,10 +258,21 @@ pub fn authority(data: &[u8]) {
 /// A normalised path is normal, has no dot segments, and the query is what it was.
 pub fn path(data: &[u8]) {
     for merge in [false, true] {
-        let Normalized::Changed(once) = normalize(data, merge) else { continue };
-        assert_eq!(normalize(&once, merge), Normalized::Same, "{}", once.escape_ascii());
+        let Normalized::Changed(once) = normalize(data, merge) else {
+            continue;
+        };
+        assert_eq!(
+            normalize(&once, merge),
+            Normalized::Same,
+            "{}",
+            once.escape_ascii()
+        );
         let path = once.split(|b| *b == b'?').next().unwrap_or_default();
-        assert!(!path.split(|b| *b == b'/').any(|part| part == b"." || part == b".."));
+        assert!(
+            !path
+                .split(|b| *b == b'/')
+                .any(|part| part == b"." || part == b"..")
+        );
         let query = |all: &[u8]| all.iter().position(|b| *b == b'?').map(|at| all[at..].to_vec());
         assert_eq!(query(&once), query(data));
     }
@@ -204,10 +306,17 @@ fn now() -> SystemTime {
 
 /// Whatever a request says, what is signed names the caller alone.
 pub fn csr(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let Ok(signed) = authority_of_tests().sign(text, &workload(), None, now()) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(signed) = authority_of_tests().sign(text, &workload(), None, now()) else {
+        return;
+    };
     let pem = signed.chain.first().expect("a leaf");
-    let leaf = <rustls_pki_types::CertificateDer<'static> as rustls_pki_types::pem::PemObject>::from_pem_slice(pem.as_bytes());
+    let leaf =
+        <rustls_pki_types::CertificateDer<'static> as rustls_pki_types::pem::PemObject>::from_pem_slice(
+            pem.as_bytes(),
+        );
     let named = sightline_proxy::secure::spiffe_id_of(&[leaf.expect("PEM")]);
     assert_eq!(named, Some(workload().to_string()));
 }
@@ -245,11 +354,16 @@ pub fn jwt(data: &[u8]) {
     }
     let mut request = Request::default();
     request.set_target(b"/");
-    request.fields.push(b"authorization", &[b"Bearer ", data].concat());
+    request
+        .fields
+        .push(b"authorization", &[b"Bearer ", data].concat());
     if sightline_proxy::token_passes(token_rules(), &mut request, now()) == Ok(true) {
         let text = String::from_utf8_lossy(data);
         // Padding and space around it do not change what is signed.
-        let bare: String = text.chars().filter(|c| *c != '=' && *c != ' ' && *c != '\t').collect();
+        let bare: String = text
+            .chars()
+            .filter(|c| *c != '=' && *c != ' ' && *c != '\t')
+            .collect();
         assert!(bare.split([',']).any(|part| part == good), "{text:?}");
     }
 }
@@ -266,18 +380,26 @@ pub fn peer_metadata(data: &[u8]) {
 
 /// A refused response changes nothing.
 pub fn discovery(data: &[u8]) {
-    let Ok(response) = DeltaDiscoveryResponse::decode(data) else { return };
+    let Ok(response) = DeltaDiscoveryResponse::decode(data) else {
+        return;
+    };
     for kind in Kind::ALL {
         let mut state = State::default();
         let taken = state.receive(kind, &response).is_ok();
         assert!(taken || state.resources().is_empty());
-        let _ = (state.missing(), state.snapshot(&mesh_model::snapshot::Snapshot::default()));
+        let _ = (
+            state.missing(),
+            state.snapshot(&mesh_model::snapshot::Snapshot::default()),
+        );
     }
 }
 
 /// Every resource type: what is decoded is encoded and decoded again as the same.
 pub fn xds(data: &[u8]) {
-    let any = |type_url: &str| mesh_xds::Any { type_url: type_url.to_owned(), value: data.to_vec() };
+    let any = |type_url: &str| mesh_xds::Any {
+        type_url: type_url.to_owned(),
+        value: data.to_vec(),
+    };
     if let Ok(decoded) = mesh_xds::decode::listener(&any(mesh_xds::TYPE_LISTENER)) {
         let again = mesh_xds::decode::listener(&mesh_xds::encode::listener(&decoded));
         assert!(again.is_ok(), "{again:?}");
@@ -354,21 +476,42 @@ fn chunks() -> Vec<Vec<u8>> {
 }
 
 fn authorities() -> Vec<Vec<u8>> {
-    texts(&["web", "web.test:8080", "[::1]:80", "127.0.0.1", "xn--bcher-kva.example", "a_b.c:1"])
+    texts(&[
+        "web",
+        "web.test:8080",
+        "[::1]:80",
+        "127.0.0.1",
+        "xn--bcher-kva.example",
+        "a_b.c:1",
+    ])
 }
 
 fn paths() -> Vec<Vec<u8>> {
     texts(&[
-        "/a/b/../c?x=/../y", "/%2e%2e/%41b", "//a///b/.", "/a\\..\\b", "/a/%2Fb/%5c..", "/;p/..;/x", "/", "/.", "/a/./b/",
+        "/a/b/../c?x=/../y",
+        "/%2e%2e/%41b",
+        "//a///b/.",
+        "/a\\..\\b",
+        "/a/%2Fb/%5c..",
+        "/;p/..;/x",
+        "/",
+        "/.",
+        "/a/./b/",
     ])
 }
 
 fn certificates() -> Vec<Vec<u8>> {
     use rustls_pki_types::pem::PemObject as _;
     let request = CertificateRequest::create(&workload()).expect("request");
-    let signed = authority_of_tests().sign(&request.csr_pem, &workload(), None, now()).expect("signed");
+    let signed = authority_of_tests()
+        .sign(&request.csr_pem, &workload(), None, now())
+        .expect("signed");
     let leaf = rustls_pki_types::CertificateDer::from_pem_slice(signed.chain[0].as_bytes()).expect("PEM");
-    vec![leaf.to_vec(), b"spiffe://cluster.local/ns/default/sa/web".to_vec(), b"spiffe://a/ns/b/sa/c".to_vec()]
+    vec![
+        leaf.to_vec(),
+        b"spiffe://cluster.local/ns/default/sa/web".to_vec(),
+        b"spiffe://a/ns/b/sa/c".to_vec(),
+    ]
 }
 
 fn signing_requests() -> Vec<Vec<u8>> {
@@ -385,8 +528,16 @@ fn tokens() -> Vec<Vec<u8>> {
     let none = format!("eyJhbGciOiJub25lIn0.{rest}");
     let claims = serde_json::json!({"iss": "me", "exp": 1_890_000_000_u64, "x": 1});
     let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
-    let other = jsonwebtoken::encode(&header, &claims, &jsonwebtoken::EncodingKey::from_secret(b"other"));
-    vec![good.into_bytes(), none.into_bytes(), other.expect("token").into_bytes()]
+    let other = jsonwebtoken::encode(
+        &header,
+        &claims,
+        &jsonwebtoken::EncodingKey::from_secret(b"other"),
+    );
+    vec![
+        good.into_bytes(),
+        none.into_bytes(),
+        other.expect("token").into_bytes(),
+    ]
 }
 
 fn peers() -> Vec<Vec<u8>> {
@@ -398,7 +549,10 @@ fn peers() -> Vec<Vec<u8>> {
         cluster: "Kubernetes".into(),
     };
     let bytes = sightline_proxy::metadata::write_metadata(&workload);
-    vec![sightline_proxy::metadata::encode_header(&bytes).into_bytes(), bytes]
+    vec![
+        sightline_proxy::metadata::encode_header(&bytes).into_bytes(),
+        bytes,
+    ]
 }
 
 /// Bootstrap files of the benchmark.
@@ -416,16 +570,32 @@ fn resources() -> Vec<Vec<u8>> {
     for text in bootstraps() {
         let text = String::from_utf8(text).expect("text");
         let it = mesh_xds::bootstrap::parse(&text).expect("a good bootstrap");
-        all.extend(it.listeners.iter().map(|listener| mesh_xds::encode::listener(listener).value));
-        all.extend(it.clusters.iter().map(|cluster| mesh_xds::encode::cluster(cluster).value));
+        all.extend(
+            it.listeners
+                .iter()
+                .map(|listener| mesh_xds::encode::listener(listener).value),
+        );
+        all.extend(
+            it.clusters
+                .iter()
+                .map(|cluster| mesh_xds::encode::cluster(cluster).value),
+        );
     }
     all
 }
 
 fn discoveries() -> Vec<Vec<u8>> {
     let resource = |type_url: &str, value: Vec<u8>| {
-        let any = mesh_xds::Any { type_url: type_url.to_owned(), value };
-        let resource = Resource { name: "a".to_owned(), version: "1".to_owned(), resource: Some(any), ..Resource::default() };
+        let any = mesh_xds::Any {
+            type_url: type_url.to_owned(),
+            value,
+        };
+        let resource = Resource {
+            name: "a".to_owned(),
+            version: "1".to_owned(),
+            resource: Some(any),
+            ..Resource::default()
+        };
         DeltaDiscoveryResponse {
             type_url: type_url.to_owned(),
             resources: vec![resource],
@@ -437,7 +607,11 @@ fn discoveries() -> Vec<Vec<u8>> {
     };
     let values = resources();
     let types = [mesh_xds::TYPE_LISTENER, mesh_xds::TYPE_CLUSTER];
-    values.into_iter().zip(types.into_iter().cycle()).map(|(value, of)| resource(of, value)).collect()
+    values
+        .into_iter()
+        .zip(types.into_iter().cycle())
+        .map(|(value, of)| resource(of, value))
+        .collect()
 }
 
 fn exports() -> Vec<Vec<u8>> {
@@ -450,5 +624,9 @@ fn exports() -> Vec<Vec<u8>> {
         windows: Vec::new(),
         overflowed: 0,
     };
-    vec![otlp::encode(&batch).encode_to_vec(), b"\x0a\x00".to_vec(), b"\x0a\x04\x12\x02\x12\x00".to_vec()]
+    vec![
+        otlp::encode(&batch).encode_to_vec(),
+        b"\x0a\x00".to_vec(),
+        b"\x0a\x04\x12\x02\x12\x00".to_vec(),
+    ]
 }

@@ -41,7 +41,12 @@ impl Running {
             .replace("$UPSTREAM", &UPSTREAM.to_string());
         let path = programs.logs.join(format!("{name}-{file}.yaml"));
         std::fs::write(&path, text).unwrap();
-        let mut arguments = vec!["-c".to_owned(), path.display().to_string(), "--concurrency".to_owned(), "1".to_owned()];
+        let mut arguments = vec![
+            "-c".to_owned(),
+            path.display().to_string(),
+            "--concurrency".to_owned(),
+            "1".to_owned(),
+        ];
         let program = if name == "envoy" {
             let more = ["--disable-hot-restart", "--file-flush-interval-msec", "50"];
             arguments.extend(more.map(str::to_owned));
@@ -124,7 +129,16 @@ async fn play() {
         folder: test.parent().unwrap().parent().unwrap().to_path_buf(),
         logs,
     };
-    let serve = ["serve", "-service", "web", "-version", "v1", "--bind", &UPSTREAM.to_string()].map(str::to_owned);
+    let serve = [
+        "serve",
+        "-service",
+        "web",
+        "-version",
+        "v1",
+        "--bind",
+        &UPSTREAM.to_string(),
+    ]
+    .map(str::to_owned);
     let _echo = programs
         .start("echo", &programs.echo.clone(), &serve, AccessLog::default())
         .unwrap();
@@ -144,5 +158,10 @@ async fn play() {
             }
         }
     }
-    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+    assert!(
+        problems.is_empty(),
+        "{} problems:\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
 }

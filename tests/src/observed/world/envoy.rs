@@ -81,6 +81,10 @@ pub(super) async fn start(
 fn complete(bootstrap: &mut Value, workload: &Workload, sds: SocketAddr, token: &str) {
     let services = &mut bootstrap["dynamic_resources"]["ads_config"]["grpc_services"];
     services[0]["initial_metadata"] = json!([{"key": "authorization", "value": format!("Bearer {token}")}]);
+    // The explicit proxy port is our proxy's own: tables by port and what is inside CONNECT are no matter of Envoy's.
+    if let Some(metadata) = bootstrap["node"]["metadata"].as_object_mut() {
+        metadata.remove("SIGHTLINE_OUTBOUND");
+    }
     let ip = workload.pod_ip();
     let admin = SocketAddr::new(ip, mesh_model::address::port::ADMIN);
     let readiness = SocketAddr::new(ip, mesh_model::address::port::READINESS);
