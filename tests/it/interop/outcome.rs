@@ -33,6 +33,8 @@ const OWN: &[&str] = &[
     "x-forwarded-for",
     "x-envoy-internal",
     "x-envoy-external-address",
+    // Sent with tracing only by a stock Envoy, always by Istio's proxies.
+    "x-envoy-decorator-operation",
 ];
 const B3: &str = "x-b3-";
 /// What is compared of an access-log line.
@@ -61,14 +63,15 @@ impl Outcome {
             let mut echo = echo.clone();
             echo["pod"] = Value::Null;
             if let Some(headers) = echo["headers"].as_object_mut() {
-                headers.retain(|name, _| is_compared(name));
+                // No body may be said or left unsaid.
+                headers.retain(|name, value| is_compared(name) && (name != "content-length" || *value != "0"));
             }
             body = echo;
         }
         let headers: BTreeMap<_, _> = answer
             .headers
             .iter()
-            .filter(|(name, _)| is_compared(name) && (answer.echo.is_none() || *name != "content-length"))
+            .filter(|(name, _)| is_compared(name) && *name != "content-length")
             .collect();
         let logged = |line: Option<Map<String, Value>>| match line {
             None => Value::Null,
