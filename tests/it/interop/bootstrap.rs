@@ -84,6 +84,7 @@ impl Running {
             source: IpAddr::from([127, 84, 0, 9]),
             first: SocketAddr::new(self.ip, 10000),
             tunnel: None,
+            pod: None,
             tls: None,
         };
         let answer = Session::new(way).call(&call).await;

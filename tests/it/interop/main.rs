@@ -17,7 +17,7 @@ use std::time::Duration;
 use mesh_model::address::AddressBase;
 use mesh_stories::observed::children::Programs;
 use mesh_stories::observed::client::{Answer, Call, HttpCall, Session, Way};
-use mesh_stories::observed::fixture::{Fixture, GATEWAY, Proxy, ROOT_NAMESPACE, Workload};
+use mesh_stories::observed::fixture::{Fixture, GATEWAY, Layout, Place, Proxy, ROOT_NAMESPACE, Workload};
 use mesh_stories::observed::world::{Plan, Registry, World};
 use serde_json::Value;
 
@@ -40,15 +40,16 @@ const ENVOY_GATEWAY: &str = "istio-ingressgateway-envoy";
 
 fn fixture() -> Fixture {
     let base = AddressBase::parse(BASE).unwrap();
-    let mut fixture = Fixture::read(FIXTURE, base).unwrap();
+    let mut fixture = Fixture::read(FIXTURE, Layout::Plain(base)).unwrap();
     let labels = [("app", GATEWAY), ("istio", "ingressgateway"), ("proxy", "envoy")];
     fixture.workloads.push(Workload {
         namespace: ROOT_NAMESPACE.to_owned(),
         name: ENVOY_GATEWAY.to_owned(),
         labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        annotations: BTreeMap::new(),
         arguments: Vec::new(),
         proxy: Proxy::Gateway,
-        addresses: base.workload(100),
+        place: Place::Plain(base.workload(100)),
     });
     fixture
 }
@@ -61,7 +62,8 @@ fn plan() -> Plan {
     let test = std::env::current_exe().unwrap();
     Plan {
         fixture: fixture(),
-        base: AddressBase::parse(BASE).unwrap(),
+        layout: Layout::Plain(AddressBase::parse(BASE).unwrap()),
+        dns: None,
         programs: Programs {
             echo: std::path::PathBuf::from(env!("CARGO_BIN_EXE_rtecho")),
             // .../PROFILE/deps/test-hash
@@ -115,6 +117,7 @@ impl Mesh {
             source,
             first: self.gateway(gateway),
             tunnel: None,
+            pod: None,
             tls: None,
         };
         Session::new(way).call(&call).await

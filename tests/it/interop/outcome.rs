@@ -64,7 +64,8 @@ impl Outcome {
             echo["pod"] = Value::Null;
             if let Some(headers) = echo["headers"].as_object_mut() {
                 // No body may be said or left unsaid.
-                headers.retain(|name, value| is_compared(name) && (name != "content-length" || *value != "0"));
+                headers
+                    .retain(|name, value| is_compared(name) && (name != "content-length" || *value != "0"));
             }
             body = echo;
         }

@@ -64,7 +64,7 @@ pub(super) async fn start(
     let token = cluster.token(&workload.namespace, account, &["istio-ca"]).await?;
     let secrets = Secrets::issue(cluster, &workload.namespace, account).await?;
     let sds = secrets.serve(workload.pod_ip()).await?;
-    let mut bootstrap = objects::bootstrap(workload, discovery, root);
+    let mut bootstrap = objects::bootstrap(plan, workload, discovery, root);
     complete(&mut bootstrap, workload, sds, &token);
     let file = plan.folder.join(format!("{name}.json"));
     std::fs::write(&file, serde_json::to_string_pretty(&bootstrap)?)?;
