@@ -156,7 +156,8 @@ async fn stream(
     let mut side = ClientSide::new(body, respond);
     side.patience = call.context.patience().map(|limits| {
         let announced = matches!(call.heads.request.framing, Framing::Length(_));
-        Patience::of_stream(call.context.worker.register(), limits, announced)
+        let direction = call.context.direction();
+        Patience::of_stream(call.context.worker.register(direction), limits, announced)
     });
     let edge = call.context.is_edge();
     let good = read.is_some() && authority_is_good(call.heads.request.authority_bytes(), edge);
