@@ -300,7 +300,9 @@ impl Line<'_> {
             Fact::Response(header) => self.response_header(header, out),
             Fact::Protocol => text(self.request.map_or("", |request| request.version.as_str()), out),
             Fact::ResponseCode => count(u64::from(self.status), out),
-            Fact::ResponseFlags => !self.flags.is_empty() && write!(out, "{}", self.flags).is_ok(),
+            // Never absent: no flags are a dash.
+            Fact::ResponseFlags if self.flags.is_empty() => text("-", out),
+            Fact::ResponseFlags => write!(out, "{}", self.flags).is_ok(),
             Fact::Details => underscored(self.details, out),
             Fact::Termination => text(self.termination, out),
             Fact::TransportFailure => underscored(self.transport_failure, out),

@@ -346,7 +346,12 @@ impl Call {
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             service_time_ms: outcome.service_time_ms,
             upstream: outcome.endpoint.as_ref().map(|e| e.endpoint.address),
-            cluster: outcome.cluster.as_ref().map_or("", |c| &c.config.name),
+            // What was refused before a cluster was chosen was on its way to the route's.
+            cluster: outcome
+                .cluster
+                .as_ref()
+                .or_else(|| outcome.route.as_ref()?.clusters.first()?.as_ref())
+                .map_or("", |c| &c.config.name),
             upstream_local: outcome.upstream.as_ref().and_then(|f| f.local),
             local: downstream.local,
             remote: downstream.remote,

@@ -149,6 +149,8 @@ enum Failed {
     ClientGone,
     /// The client's body is broken.
     ClientBroken,
+    /// The client kept its request body back for too long.
+    ClientSlow,
 }
 
 impl Exchange<'_> {
@@ -203,6 +205,7 @@ impl Exchange<'_> {
                 }
                 Err(Failed::ClientGone) => return Err(Refusal::client_gone()),
                 Err(Failed::ClientBroken) => return Err(Refusal::broken_body()),
+                Err(Failed::ClientSlow) => return Err(Refusal::client_slow()),
             };
             match self.may_retry(kind, attempt) {
                 Retry::Never => return Err(refusal),
@@ -363,6 +366,9 @@ impl Exchange<'_> {
                     Poll::Ready(Ok(())) | Poll::Pending => {}
                     Poll::Ready(Err(Side::Source(Failure::Protocol))) => {
                         return Poll::Ready(Err(Failed::ClientBroken));
+                    }
+                    Poll::Ready(Err(Side::Source(Failure::Stalled))) => {
+                        return Poll::Ready(Err(Failed::ClientSlow));
                     }
                     Poll::Ready(Err(Side::Source(_))) => return Poll::Ready(Err(Failed::ClientGone)),
                     Poll::Ready(Err(Side::Sink(failure))) => {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use mesh_model::listener::{Codec, Direction};
 
@@ -14,11 +15,19 @@ use crate::compile::{HttpEntry, Service};
 use crate::metadata::Peer;
 use crate::runtime::NodeKind;
 use crate::secure::ProvenPeer;
+use crate::wire::patience::Limits;
 use crate::wire::{Failure, Sink, Source};
 use crate::worker::{Drain, View, Worker};
 
 mod http1;
 mod http2;
+
+/// A connection without a request is closed after this long when nothing else is configured (Envoy's default).
+const IDLE_DEFAULT: Duration = Duration::from_secs(3600);
+/// The same at edges.
+const IDLE_EDGE: Duration = Duration::from_secs(60);
+/// A request head must be complete within this time at edges.
+const HEAD_LIMIT_EDGE: Duration = Duration::from_secs(10);
 
 /// Facts of a connection that all its requests share.
 pub(crate) struct Downstream {
@@ -88,6 +97,27 @@ impl Context {
     #[must_use]
     pub(crate) fn is_edge(&self) -> bool {
         self.worker.node.kind == NodeKind::Edge
+    }
+
+    /// From the first byte of a request head to its last.
+    #[must_use]
+    pub(crate) fn head_limit(&self) -> Option<Duration> {
+        let configured = self.http.config.request_headers_timeout;
+        configured.or(self.is_edge().then_some(HEAD_LIMIT_EDGE))
+    }
+
+    /// How long a connection may have no request.
+    #[must_use]
+    pub(crate) fn idle_limit(&self) -> Duration {
+        let default = if self.is_edge() { IDLE_EDGE } else { IDLE_DEFAULT };
+        self.http.config.idle_timeout.unwrap_or(default)
+    }
+
+    /// How long bodies may stand still; `None` = for ever.
+    #[must_use]
+    pub(crate) fn patience(&self) -> Option<Limits> {
+        let configured = self.http.config.stream_idle_timeout.map(Limits::idle);
+        configured.or(self.is_edge().then_some(Limits::EDGE))
     }
 
     /// Whether answers ask the client to leave.

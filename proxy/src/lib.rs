@@ -55,3 +55,5 @@ pub mod run;
 pub mod saved;
 pub mod serve;
 pub mod status;
+
+pub use walk::token::token_passes;

@@ -86,6 +86,15 @@ impl Refusal {
         )
     }
 
+    /// The client kept its own request waiting.
+    #[must_use]
+    pub(crate) fn client_slow() -> Self {
+        let mut refusal = Self::new(408, ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout")
+            .with_body("stream timeout");
+        refusal.close = true;
+        refusal
+    }
+
     /// The request's body broke the protocol.
     #[must_use]
     pub(crate) fn broken_body() -> Self {
@@ -194,7 +203,7 @@ impl Reset {
 impl From<Failure> for Reset {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Closed => Self::Terminated,
+            Failure::Closed | Failure::Stalled => Self::Terminated,
             Failure::Protocol => Self::Protocol,
             Failure::Refused => Self::Refused,
             Failure::Reset => Self::Remote,

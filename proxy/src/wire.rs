@@ -10,9 +10,11 @@ use tokio::net::TcpStream;
 
 use crate::codec::fields::Fields;
 
+pub(crate) mod flood;
 pub(crate) mod frames;
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod patience;
 pub(crate) mod pump;
 
 /// Bytes gathered before a write is forced.
@@ -444,6 +446,8 @@ pub(crate) enum Failure {
     Refused,
     /// HTTP/2: the stream was reset.
     Reset,
+    /// A client kept us waiting for too long.
+    Stalled,
 }
 
 impl From<io::Error> for Failure {

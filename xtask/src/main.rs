@@ -11,6 +11,7 @@ mod tally;
 mod tidy;
 mod tools;
 mod ui;
+mod xds_support;
 
 use std::process::ExitCode;
 
@@ -40,14 +41,16 @@ enum Command {
     Ui(ui::Options),
     /// Compile Envoy's message descriptors into crates/mesh-xds/descriptors.binpb.gz.
     Descriptors,
+    /// Write docs/xds-support.md from the table of Envoy fields.
+    XdsSupport,
     /// Write the Grafana dashboards of dashboards/grafana.
     Dashboards {
         /// Write nothing; fail if a file is not what the table says.
         #[arg(long)]
         check: bool,
     },
-    /// Build the real peers of the tests: Kubernetes API server, Jaeger, Zipkin (Go, Maven; some 12 minutes the
-    /// first time).
+    /// Build the real peers of the tests: Kubernetes API server, Jaeger, Zipkin, h2spec, Envoy (Go, Maven,
+    /// Python; some 12 minutes the first time).
     Cluster,
     /// Count the proxy's instructions per request and compare them with bench/instructions.tsv.
     Instructions {
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&root::repository(), &options).map(|()| ExitCode::SUCCESS),
         Command::Ui(options) => ui::run(&options),
         Command::Descriptors => descriptors::run(&root::repository()),
+        Command::XdsSupport => xds_support::run(&root::repository()).map(|()| ExitCode::SUCCESS),
         Command::Cluster => suite::judges_and_collectors().map(|()| ExitCode::SUCCESS),
         Command::Dashboards { check } => dashboards::run(check).map(|()| ExitCode::SUCCESS),
         Command::Instructions { bless } => bench::proxy::instructions::run(bless),

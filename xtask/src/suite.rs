@@ -189,7 +189,7 @@ fn build() -> Result<Counts> {
     Ok(Counts::single(true))
 }
 
-/// The real Kubernetes API server, by which ours is judged, and the real collectors of traces.
+/// The real Kubernetes API server, h2spec and Envoy, by which ours are judged, and the real collectors of traces.
 fn cluster() -> Result<Counts> {
     judges_and_collectors()?;
     Ok(Counts::single(true))
@@ -198,25 +198,26 @@ fn cluster() -> Result<Counts> {
 /// Makes all that tests compare with and that no package has.
 pub(crate) fn judges_and_collectors() -> Result<()> {
     demo::succeed(&mut judges())?;
-    demo::succeed(&mut collectors())
+    demo::succeed(&mut collectors())?;
+    demo::succeed(&mut script("tests/h2spec/build.sh"))?;
+    demo::succeed(&mut script("tests/envoy/fetch.sh"))
+}
+
+/// A script that makes one of them; does nothing when it is there.
+fn script(path: &str) -> Command {
+    let mut command = Command::new("bash");
+    command.arg(path).current_dir(root::repository());
+    command
 }
 
 /// Builds Jaeger from its Go module and fetches Zipkin; does nothing when they are there.
 fn collectors() -> Command {
-    let mut command = Command::new("bash");
-    command
-        .arg("tests/collectors/build.sh")
-        .current_dir(root::repository());
-    command
+    script("tests/collectors/build.sh")
 }
 
 /// Builds etcd, kube-apiserver and kubectl from Go modules; does nothing when they are there.
 fn judges() -> Command {
-    let mut command = Command::new("bash");
-    command
-        .arg("tests/cluster/build.sh")
-        .current_dir(root::repository());
-    command
+    script("tests/cluster/build.sh")
 }
 
 /// Unit and integration tests of all packages that run on this machine's own target.

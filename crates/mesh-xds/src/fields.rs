@@ -4,9 +4,11 @@
 //! our message types) is refused with its path instead of silently dropped. [`canonical`] walks the same way to
 //! order map entries, so that equal resources are equal bytes.
 
+mod document;
 mod table;
 mod wire;
 
+pub use document::document;
 pub use table::{BOOTSTRAP, CLUSTER, ENDPOINTS, LISTENER, ROUTE_CONFIGURATION, SECRET};
 
 use crate::{Ignored, Invalid};

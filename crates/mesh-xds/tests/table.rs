@@ -23,6 +23,20 @@ fn every_name_number_and_shape_is_envoys() {
     assert!(seen.len() > 90, "{}", seen.len());
 }
 
+#[test]
+fn the_page_says_what_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/xds-support.md");
+    let wanted = fields::document(&Descriptors::load().unwrap());
+    if std::env::var_os("XDS_SUPPORT_WRITE").is_some() {
+        std::fs::write(path, &wanted).unwrap();
+    }
+    let page = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        page == wanted,
+        "docs/xds-support.md is stale: run `cargo xtask xds-support`"
+    );
+}
+
 fn visit(message: &'static Message, descriptors: &Descriptors, seen: &mut HashSet<usize>) {
     if !seen.insert(std::ptr::from_ref(message).addr()) {
         return;

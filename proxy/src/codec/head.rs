@@ -149,6 +149,13 @@ impl HeadError {
     }
     /// Not HTTP, or HTTP that could be read in two ways.
     pub const CODEC: Self = Self::new(400, "http1.codec_error");
+    /// No HTTP/1 at all: it is not answered in HTTP/1.
+    pub const FOREIGN: Self = Self {
+        status: 0,
+        details: "http1.codec_error",
+        flags: ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR,
+        body: "",
+    };
     /// Body framing is broken.
     pub const BODY: Self = Self::new(400, "http1.codec_error");
     /// The head did not come in time.
@@ -200,6 +207,7 @@ pub fn parse_request(
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TOO_MANY),
         // What is too long is too long, even when the cut-off piece reads badly.
         Err(_) if input.len() >= rules.head_max => return Err(HeadError::TOO_LARGE),
+        Err(_) if is_foreign(input) => return Err(HeadError::FOREIGN),
         Err(_) => return Err(HeadError::CODEC),
     };
     if has_bare_line_feed(input.get(..length).unwrap_or_default()) {
@@ -255,6 +263,19 @@ pub fn parse_request(
     out.expect_continue = reading.expect_continue && out.framing != Framing::None;
     target(parsed.path.unwrap_or_default().as_bytes(), rules, &reading, out)?;
     Ok(Some(length))
+}
+
+/// Whether a first line has neither a method nor a version of HTTP: its sender speaks something else.
+fn is_foreign(input: &[u8]) -> bool {
+    let line = input
+        .split(|b| matches!(b, b'\r' | b'\n'))
+        .next()
+        .unwrap_or_default();
+    let method = line.split(|b| *b == b' ').next().unwrap_or_default();
+    let words = line.split(|b| *b == b' ').count();
+    words == 3
+        && !KNOWN_METHODS.iter().any(|known| known.as_bytes() == method)
+        && !line.windows(5).any(|part| part.eq_ignore_ascii_case(b"HTTP/"))
 }
 
 /// Fills target and authority from the request target and the `host` field.

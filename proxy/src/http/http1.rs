@@ -8,22 +8,16 @@ use std::time::{Duration, Instant};
 use super::{Client, Context, Session};
 use crate::accept::Accepted;
 use crate::call::Call;
-use crate::codec::head::{HeadError, Method, Request, RequestRules, Response, parse_request};
+use crate::codec::head::{Framing, HeadError, Method, Request, RequestRules, Response, parse_request};
 use crate::codec::write;
 use crate::compile::Routes;
 use crate::detect::PREFACE;
 use crate::refusal::Refusal;
-use crate::runtime::NodeKind;
 use crate::wire::http1::{ClientSide, Incoming, Outgoing};
+use crate::wire::patience::Patience;
 use crate::wire::{Failure, Source, Wire};
 use crate::worker::{Connection, Drain};
 
-/// A connection without a request is closed after this long when nothing else is configured (Envoy's default).
-const IDLE_DEFAULT: Duration = Duration::from_secs(3600);
-/// A request head must be complete within this time at edges.
-const HEAD_LIMIT_EDGE: Duration = Duration::from_secs(10);
-/// A body that neither side moves for this long is given up at edges.
-const STALL_LIMIT_EDGE: Duration = Duration::from_secs(60);
 /// Input that may wait in memory while an answer is outstanding.
 const AHEAD_MAX: usize = 64 * 1024;
 /// An unread rest of a request body is read up to this, to save the connection.
@@ -34,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Whether the connection begins with the HTTP/2 preface; `None` = it ended.
 pub(super) async fn starts_with_preface(accepted: &mut Accepted, context: &Context) -> Option<bool> {
     let connection = &accepted.registered.connection;
-    let limit = head_limit(context).unwrap_or(IDLE_DEFAULT);
+    let limit = context.head_limit().unwrap_or_else(|| context.idle_limit());
     connection.set_deadline(Some(Instant::now() + limit));
     connection.set_idle(true);
     let wire = &mut accepted.wire;
@@ -59,17 +53,6 @@ pub(super) async fn starts_with_preface(accepted: &mut Accepted, context: &Conte
     preface.map(|preface| preface && wire.input().starts_with(PREFACE.get(..16).unwrap_or_default()))
 }
 
-fn head_limit(context: &Context) -> Option<Duration> {
-    let configured = context.http.config.request_headers_timeout;
-    configured.or((context.worker.node.kind == NodeKind::Edge).then_some(HEAD_LIMIT_EDGE))
-}
-
-/// How long a body may stand still.
-fn stall_limit(context: &Context) -> Option<Duration> {
-    let configured = context.http.config.stream_idle_timeout;
-    configured.or(context.is_edge().then_some(STALL_LIMIT_EDGE))
-}
-
 /// Whether CONNECT opens tunnels: at an application's own HTTP proxy port, not inside another tunnel.
 fn offers_tunnels(context: &Context) -> bool {
     context.downstream.captured.is_none()
@@ -84,7 +67,7 @@ pub(super) async fn serve(mut session: Session, accepted: Accepted) {
     let mut served = false;
     loop {
         side.wire.release();
-        let idle = session.context.http.config.idle_timeout.unwrap_or(IDLE_DEFAULT);
+        let idle = session.context.idle_limit();
         connection.set_deadline(Some(Instant::now() + idle));
         if !wait_for_request(&mut side.wire, connection, &session.context, served).await {
             break;
@@ -125,7 +108,7 @@ enum Next {
 async fn serve_one(session: &mut Session, side: &mut ClientSide, connection: &Rc<Connection>) -> Next {
     let context = session.current();
     let mut call = Call::new(context);
-    connection.set_deadline(head_limit(&call.context).map(|limit| call.started + limit));
+    connection.set_deadline(call.context.head_limit().map(|limit| call.started + limit));
     match read_head(&mut side.wire, connection, &mut call).await {
         Head::Read => {}
         Head::Nothing => {
@@ -141,7 +124,9 @@ async fn serve_one(session: &mut Session, side: &mut ClientSide, connection: &Rc
     if call.heads.request.kind == Method::Connect && offers_tunnels(&call.context) {
         return Next::Tunnel(Box::new(call));
     }
-    side.stall = stall_limit(&call.context).map(|limit| (Rc::clone(connection), limit));
+    let announced = matches!(call.heads.request.framing, Framing::Length(_));
+    let limits = call.context.patience();
+    side.patience = limits.map(|limits| Patience::of_connection(connection, limits, announced));
     side.incoming = Incoming::new(call.heads.request.framing);
     side.owes_continue = call.heads.request.expect_continue;
     let keep = crate::walk::walk(&mut call, side).await;
@@ -288,11 +273,7 @@ impl Client for ClientSide {
         let how = write::response_framing(response, request.version, close);
         write::response_head(self.wire.output(), response, how);
         let no_body = request.kind == Method::Head || matches!(response.status, 101 | 204 | 304);
-        self.outgoing = Outgoing::new(if no_body {
-            crate::codec::head::Framing::None
-        } else {
-            how.framing
-        });
+        self.outgoing = Outgoing::new(if no_body { Framing::None } else { how.framing });
         Ok(())
     }
 

@@ -405,6 +405,16 @@ fn claim(value: &Value) -> Claim {
     }
 }
 
+/// Whether a request carries a token that these rules believe; `Err` says why it is refused, in Envoy's words.
+pub fn token_passes(
+    rules: &TokenRules,
+    request: &mut Request,
+    now: SystemTime,
+) -> Result<bool, &'static str> {
+    let verdict = Tokens::new(rules).check(request, now);
+    verdict.map(|claim| claim.is_some()).map_err(|Fault(text)| text)
+}
+
 /// Verifies the request's tokens; what a good one says.
 pub(crate) fn check(call: &mut Call) -> Result<Option<Claim>, Refusal> {
     let context = std::rc::Rc::clone(&call.context);

@@ -1,15 +1,13 @@
 //! The two ends of an HTTP/1 exchange.
 
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
+use super::patience::Patience;
 use super::{DIRECT, Failure, HIGH_WATER, Next, Sink, Source, Wire};
 use crate::codec::chunked::{BodyReader, Step};
 use crate::codec::fields::Fields;
 use crate::codec::head::{Framing, Method, Response, parse_response};
 use crate::codec::write;
-use crate::worker::Connection;
 
 /// Largest response head.
 const RESPONSE_HEAD_MAX: usize = 128 * 1024;
@@ -153,8 +151,8 @@ pub(crate) struct ClientSide {
     pub(crate) outgoing: Outgoing,
     /// `100 Continue` is owed before the body is waited for.
     pub(crate) owes_continue: bool,
-    /// How long a body may stand still, with the timer that says so.
-    pub(crate) stall: Option<(Rc<Connection>, Duration)>,
+    /// How long a body may stand still.
+    pub(crate) patience: Option<Patience>,
 }
 
 impl ClientSide {
@@ -166,20 +164,8 @@ impl ClientSide {
             incoming: Incoming::default(),
             outgoing: Outgoing::default(),
             owes_continue: false,
-            stall: None,
+            patience: None,
         }
-    }
-
-    /// A client that neither sends nor reads for too long has left.
-    fn watch<T>(&self, cx: &Context<'_>, polled: Poll<Result<T, Failure>>) -> Poll<Result<T, Failure>> {
-        let Some((timer, limit)) = &self.stall else {
-            return polled;
-        };
-        if polled.is_pending() {
-            return timer.poll_deadline(cx).map(|()| Err(Failure::Closed));
-        }
-        timer.set_deadline(Some(Instant::now() + *limit));
-        polled
     }
 }
 
@@ -195,7 +181,10 @@ impl Source for ClientSide {
             }
         }
         let polled = self.incoming.poll_next(&mut self.wire, cx);
-        self.watch(cx, polled)
+        match &mut self.patience {
+            Some(patience) => patience.reading(cx, polled, self.incoming.ready),
+            None => polled,
+        }
     }
     fn data(&self) -> &[u8] {
         self.incoming.data(&self.wire)
@@ -211,7 +200,10 @@ impl Source for ClientSide {
 impl Sink for ClientSide {
     fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Failure>> {
         let polled = self.outgoing.poll_push(&mut self.wire, cx, data);
-        self.watch(cx, polled)
+        match &mut self.patience {
+            Some(patience) => patience.writing(cx, polled),
+            None => polled,
+        }
     }
     fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), Failure> {
         self.outgoing.finish(&mut self.wire, trailers)
@@ -221,7 +213,10 @@ impl Sink for ClientSide {
             return Poll::Ready(Ok(()));
         }
         let polled = self.wire.poll_flush(cx).map_err(Failure::from);
-        self.watch(cx, polled)
+        match &mut self.patience {
+            Some(patience) => patience.writing(cx, polled),
+            None => polled,
+        }
     }
 }
 

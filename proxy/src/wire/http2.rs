@@ -6,6 +6,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::patience::Patience;
 use super::{Failure, Next, Sink, Source};
 use crate::codec::fields::{Fields, Id};
 use crate::codec::head::{Framing, Method, Request, Response, Version};
@@ -267,6 +268,8 @@ pub(crate) struct ClientSide {
     pub(crate) incoming: Incoming,
     respond: h2::server::SendResponse<Bytes>,
     outgoing: Option<Outgoing>,
+    /// How long a body may stand still.
+    pub(crate) patience: Option<Patience>,
 }
 
 impl ClientSide {
@@ -277,6 +280,7 @@ impl ClientSide {
             incoming: Incoming::new(Some(body)),
             respond,
             outgoing: None,
+            patience: None,
         }
     }
 
@@ -321,7 +325,11 @@ impl ClientSide {
 
 impl Source for ClientSide {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Failure>> {
-        self.incoming.poll_next(cx)
+        let polled = self.incoming.poll_next(cx);
+        match &mut self.patience {
+            Some(patience) => patience.reading(cx, polled, self.incoming.data.len()),
+            None => polled,
+        }
     }
     fn data(&self) -> &[u8] {
         &self.incoming.data
@@ -336,9 +344,13 @@ impl Source for ClientSide {
 
 impl Sink for ClientSide {
     fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Failure>> {
-        match &mut self.outgoing {
+        let polled = match &mut self.outgoing {
             Some(outgoing) => outgoing.poll_push(cx, data),
             None => Poll::Ready(Err(Failure::Protocol)),
+        };
+        match &mut self.patience {
+            Some(patience) => patience.writing(cx, polled),
+            None => polled,
         }
     }
     fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), Failure> {

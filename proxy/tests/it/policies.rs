@@ -485,7 +485,7 @@ fn access_logs_have_istios_line_and_keys() {
     for (key, value) in [
         ("response_code", serde_json::json!(200)),
         ("bytes_sent", serde_json::json!(5)),
-        ("response_flags", serde_json::json!(null)),
+        ("response_flags", serde_json::json!("-")),
         ("route_name", serde_json::json!("named")),
         ("virtual_service", serde_json::json!("default/vs")),
         ("source_workload", serde_json::json!("client-v1")),

@@ -31,6 +31,16 @@ const KINDS: &[(&str, &str, &str)] = &[
         "peerauthentications",
     ),
     ("Sidecar", "apis/networking.istio.io/v1", "sidecars"),
+    (
+        "AuthorizationPolicy",
+        "apis/security.istio.io/v1",
+        "authorizationpolicies",
+    ),
+    (
+        "PeerAuthentication",
+        "apis/security.istio.io/v1",
+        "peerauthentications",
+    ),
 ];
 
 /// The API server, as an administrator.

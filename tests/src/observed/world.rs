@@ -16,6 +16,7 @@ use super::fixture::{Fixture, Layout, Proxy, ROOT_NAMESPACE, Workload};
 use super::places::SILENT_HOST;
 use crate::pods::{NODE, Pod, ServiceRules};
 
+pub mod envoy;
 mod objects;
 
 /// Number of the /24 of API server and control plane.
@@ -306,6 +307,9 @@ async fn proxy(
     log: AccessLog,
 ) -> anyhow::Result<Process> {
     let control = control(plan);
+    if workload.label(envoy::LABEL.0) == envoy::LABEL.1 {
+        return envoy::start(plan, cluster, workload, control, root, log).await;
+    }
     let name = format!("proxy-{}-{}", workload.namespace, workload.name);
     let folder = plan.folder.join(&name);
     for part in ["state", "identity"] {

@@ -17,10 +17,15 @@ use crate::{Invalid, METADATA_KEY};
 
 pub(super) fn route_table(from: &envoy::RouteConfiguration, path: &Path<'_>) -> Result<RouteTable, Invalid> {
     let mut taken = HashSet::new();
+    let everywhere = Edits::of(
+        (&from.request_headers_to_add, &from.request_headers_to_remove),
+        (&from.response_headers_to_add, &from.response_headers_to_remove),
+        path,
+    )?;
     let mut virtual_hosts = Vec::with_capacity(from.virtual_hosts.len());
     for (i, host) in from.virtual_hosts.iter().enumerate() {
         let path = path.item("virtual_hosts", i);
-        virtual_hosts.push(Arc::new(virtual_host(host, &mut taken, &path)?));
+        virtual_hosts.push(Arc::new(virtual_host(host, &everywhere, &mut taken, &path)?));
     }
     Ok(RouteTable {
         name: from.name.clone(),
@@ -30,6 +35,7 @@ pub(super) fn route_table(from: &envoy::RouteConfiguration, path: &Path<'_>) -> 
 
 fn virtual_host(
     from: &envoy::VirtualHost,
+    everywhere: &Edits,
     taken: &mut HashSet<Domain>,
     path: &Path<'_>,
 ) -> Result<VirtualHost, Invalid> {
@@ -52,9 +58,17 @@ fn virtual_host(
     if domains.is_empty() {
         return Err(path.field("domains").invalid("is empty"));
     }
+    let here = Edits::of(
+        (&from.request_headers_to_add, &from.request_headers_to_remove),
+        (&from.response_headers_to_add, &from.response_headers_to_remove),
+        path,
+    )?;
     let mut routes = Vec::with_capacity(from.routes.len());
     for (i, one) in from.routes.iter().enumerate() {
-        routes.push(Arc::new(route(one, &path.item("routes", i))?));
+        let mut route = route(one, &path.item("routes", i))?;
+        here.follow(&mut route);
+        everywhere.follow(&mut route);
+        routes.push(Arc::new(route));
     }
     Ok(VirtualHost {
         name: from.name.clone(),
@@ -63,6 +77,36 @@ fn virtual_host(
         require_tls: from.require_tls() != envoy::virtual_host::TlsRequirementType::None,
         include_attempt_count: from.include_request_attempt_count,
     })
+}
+
+/// Header edits of one level: a route, its virtual host, its table.
+struct Edits {
+    request: HeaderEdits,
+    response: HeaderEdits,
+}
+
+/// Headers to add, and to remove.
+type Level<'a> = (&'a [core::HeaderValueOption], &'a [String]);
+
+impl Edits {
+    fn of(request: Level<'_>, response: Level<'_>, path: &Path<'_>) -> Result<Self, Invalid> {
+        Ok(Self {
+            request: header_edits(request.0, request.1, "request_headers_to_add", path)?,
+            response: header_edits(response.0, response.1, "response_headers_to_add", path)?,
+        })
+    }
+
+    /// Edits of a wider level come after the route's own.
+    fn follow(&self, route: &mut Route) {
+        for (to, from) in [
+            (&mut route.request_headers, &self.request),
+            (&mut route.response_headers, &self.response),
+        ] {
+            to.set.extend(from.set.iter().cloned());
+            to.add.extend(from.add.iter().cloned());
+            to.remove.extend(from.remove.iter().cloned());
+        }
+    }
 }
 
 /// Reads a domain; a port (`:80` or `:*`) is dropped.
@@ -108,23 +152,18 @@ fn route(from: &envoy::Route, path: &Path<'_>) -> Result<Route, Invalid> {
         }
         _ => return Err(path.invalid("give route, redirect or direct_response")),
     };
+    let edits = Edits::of(
+        (&from.request_headers_to_add, &from.request_headers_to_remove),
+        (&from.response_headers_to_add, &from.response_headers_to_remove),
+        path,
+    )?;
     let settings = |key: &str| from.typed_per_filter_config.get(key);
     Ok(Route {
         name: from.name.clone(),
         matches: matches::route_match(matches, &path.field("match"))?,
         action,
-        request_headers: header_edits(
-            &from.request_headers_to_add,
-            &from.request_headers_to_remove,
-            "request_headers_to_add",
-            path,
-        )?,
-        response_headers: header_edits(
-            &from.response_headers_to_add,
-            &from.response_headers_to_remove,
-            "response_headers_to_add",
-            path,
-        )?,
+        request_headers: edits.request,
+        response_headers: edits.response,
         fault: settings(name::FAULT)
             .map(|any| action::fault(any, &path.key("typed_per_filter_config", name::FAULT)))
             .transpose()?,

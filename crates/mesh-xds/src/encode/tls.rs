@@ -81,10 +81,39 @@ fn common(
     to
 }
 
+/// A workload's own key material comes from the agent beside it and never from the control plane: Istio's cluster
+/// `sds-grpc`. Ours makes it itself.
 fn secret(name: &str) -> tls::SdsSecretConfig {
+    let own = matches!(name, "default" | "ROOTCA");
     tls::SdsSecretConfig {
         name: name.to_owned(),
-        sds_config: Some(pb::ads()),
+        sds_config: Some(if own { agent() } else { pb::ads() }),
+    }
+}
+
+fn agent() -> core::ConfigSource {
+    use core::{ApiConfigSource, ApiVersion, api_config_source::ApiType, grpc_service};
+    let target = grpc_service::TargetSpecifier::EnvoyGrpc(grpc_service::EnvoyGrpc {
+        cluster_name: "sds-grpc".to_owned(),
+        ..grpc_service::EnvoyGrpc::default()
+    });
+    let source = ApiConfigSource {
+        api_type: ApiType::Grpc.into(),
+        transport_api_version: ApiVersion::V3.into(),
+        grpc_services: vec![core::GrpcService {
+            target_specifier: Some(target),
+            ..core::GrpcService::default()
+        }],
+        set_node_on_first_message_only: true,
+        ..ApiConfigSource::default()
+    };
+    core::ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        config_source_specifier: Some(core::config_source::ConfigSourceSpecifier::ApiConfigSource(
+            source,
+        )),
+        initial_fetch_timeout: Some(pb::duration_or_zero(None)),
+        ..core::ConfigSource::default()
     }
 }
 

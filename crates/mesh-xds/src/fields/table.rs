@@ -359,17 +359,19 @@ message!(
     /// Route tables (RDS).
     pub ROUTE_CONFIGURATION = "envoy.config.route.v3.RouteConfiguration" {
         1 name Honoured; 2 virtual_hosts List(&VIRTUAL_HOST); 3 internal_only_headers Ignored("nothing sets them");
-        7 validate_clusters Ignored("a missing cluster answers 503 NC"); 10 most_specific_header_mutations_wins Ignored("edits exist on routes and destinations only");
+        7 validate_clusters Ignored("a missing cluster answers 503 NC"); 10 most_specific_header_mutations_wins OffOnly("edits of a route come before those around it");
         11 max_direct_response_body_size_bytes Ignored("bodies are as long as given"); 14 ignore_port_in_host_matching Ignored("hosts are always matched without port");
         17 metadata Ignored("no honoured filter reads it");
+        4 response_headers_to_add List(&HEADER_OPTION); 5 response_headers_to_remove Honoured;
+        6 request_headers_to_add List(&HEADER_OPTION); 8 request_headers_to_remove Honoured;
     }
 );
 message!(VIRTUAL_HOST = "envoy.config.route.v3.VirtualHost" {
     1 name Honoured; 2 domains Honoured; 3 routes List(&ROUTE); 4 require_tls Honoured; 5 virtual_clusters Ignored(STATS);
     14 include_request_attempt_count Honoured; 19 include_attempt_count_in_response OffOnly("the count goes to the upstream only");
     24 metadata Ignored("no honoured filter reads it");
-    7 request_headers_to_add Refused("put header edits on routes"); 10 response_headers_to_add Refused("put header edits on routes");
-    11 response_headers_to_remove Refused("put header edits on routes"); 13 request_headers_to_remove Refused("put header edits on routes");
+    7 request_headers_to_add List(&HEADER_OPTION); 10 response_headers_to_add List(&HEADER_OPTION);
+    11 response_headers_to_remove Honoured; 13 request_headers_to_remove Honoured;
     15 typed_per_filter_config Refused("put filter settings on routes"); 16 retry_policy Refused("put the retry policy on routes");
 });
 message!(ROUTE = "envoy.config.route.v3.Route" {

@@ -207,6 +207,6 @@ fn discovery_cluster(address: SocketAddr, root: &Path) -> Value {
     })
 }
 
-fn socket(address: SocketAddr) -> Value {
+pub(super) fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
