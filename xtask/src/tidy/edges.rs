@@ -89,7 +89,13 @@ const RULES: &[Rule] = &[
     Rule {
         package: "sightline-proxy",
         folder: "proxy",
-        may_use: &["mesh-capture", "mesh-model", "mesh-xds", "mesh-telemetry", "mesh-tls"],
+        may_use: &[
+            "mesh-capture",
+            "mesh-model",
+            "mesh-xds",
+            "mesh-telemetry",
+            "mesh-tls",
+        ],
         never: &["kube", "k8s-openapi", "sqlx", "axum"],
     },
     Rule {
