@@ -247,7 +247,14 @@ impl Rows {
 fn first(row: Memo<Option<Row>>, at: usize) -> impl IntoView {
     let linked = Memo::new(move |_| row.with(|row| row.as_ref().is_some_and(|row| row.href.is_some())));
     let href = move || row.with(|row| row.as_ref().and_then(|row| row.href.clone()));
-    let content = move || row.with(|row| row.as_ref()?.cells.get(at).map(paint));
+    // A link says something, also where a thing has no name (a listener's default chain).
+    let unnamed = move || linked.get() && row.with(|row| row.as_ref().is_some_and(|row| is_unnamed(row, at)));
+    let content = move || {
+        if unnamed() {
+            return Some("—".into_any());
+        }
+        row.with(|row| row.as_ref()?.cells.get(at).map(paint))
+    };
     view! {
         <td class="name">
             {move || if linked.get() {
@@ -257,6 +264,12 @@ fn first(row: Memo<Option<Row>>, at: usize) -> impl IntoView {
             }}
         </td>
     }
+}
+
+fn is_unnamed(row: &Row, at: usize) -> bool {
+    row.cells
+        .get(at)
+        .is_none_or(|cell| cell.text.is_empty() && matches!(cell.look, Look::Plain | Look::Soft | Look::Mono))
 }
 
 fn paint(cell: &Cell) -> AnyView {
