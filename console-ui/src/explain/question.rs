@@ -113,7 +113,13 @@ impl Question {
         if request.authority.is_empty() || request.protocol == "tcp" {
             return None;
         }
-        let known = |id: &str| id.contains('/').then(|| id.to_owned()).unwrap_or_default();
+        let known = |id: &str| {
+            if id.contains('/') {
+                id.to_owned()
+            } else {
+                String::new()
+            }
+        };
         let headers: Vec<String> = request
             .headers
             .iter()

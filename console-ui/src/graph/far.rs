@@ -70,7 +70,7 @@ pub fn names(scene: &Scene, view: Viewport, window: (f64, f64)) -> Vec<Name> {
         }
     }
     let mut cards: Vec<&Card> = scene.cards.iter().collect();
-    cards.sort_by(|a, b| (b.found, b.errors > 0, b.requests).cmp(&(a.found, a.errors > 0, a.requests)));
+    cards.sort_by_key(|card| std::cmp::Reverse((card.found, card.errors > 0, card.requests)));
     for card in cards {
         let (x, y) = on_screen(view, card.x, card.y);
         let mut text = format::shorten(&card.title, NAME_LIMIT);

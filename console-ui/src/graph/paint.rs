@@ -184,7 +184,7 @@ impl Painter {
             .filter(|line| far::sees(area, line))
             .collect();
         if view.zoom < CARDS_FROM {
-            self.from_far(picture, area, &seen);
+            self.draw_far(picture, area, &seen);
             return;
         }
         for line in &seen {
@@ -203,7 +203,7 @@ impl Painter {
         context.set_global_alpha(1.0);
     }
 
-    fn from_far(&self, picture: &Picture<'_>, area: (f64, f64, f64, f64), seen: &[&Line]) {
+    fn draw_far(&self, picture: &Picture<'_>, area: (f64, f64, f64, f64), seen: &[&Line]) {
         far::draw_lines(&self.context, picture, seen);
         let marked = |line: &Line| {
             let joins = |pair: Option<&(String, String)>| {

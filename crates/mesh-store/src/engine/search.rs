@@ -11,7 +11,7 @@ use crate::block::damaged;
 use crate::history::Error;
 use crate::link::{Link, Row, Transaction, Value};
 use crate::records::heat::{ROWS, heat_bound, heat_row};
-use crate::records::matcher::{self, Matcher};
+use crate::records::matcher::Matcher;
 use crate::records::names::{self, NAME, Names};
 use crate::records::segment::{self, FULL, Scan};
 use crate::records::{HeatMap, RequestPage, RequestQuery};

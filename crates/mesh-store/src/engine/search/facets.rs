@@ -8,6 +8,7 @@ use mesh_model::flags::ResponseFlags;
 use super::everything;
 use crate::history::Error;
 use crate::link::Transaction;
+use crate::records::matcher;
 use crate::records::segment::Scan;
 use crate::records::{Facets, RequestQuery};
 
