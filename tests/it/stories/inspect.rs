@@ -58,7 +58,7 @@ const CASES: &[Case] = &[
         69,
         &["no-such-pod", "productpage-v1"],
     ),
-    Case(&["status"], 0, &["sightline-console", "running"]),
+    Case(&["status"], 0, &["console", "controlplane", "running"]),
     Case(&["dashboard", "console"], 0, &["http://127."]),
     Case(&["analyze", "--live"], 0, &[]),
 ];
