@@ -93,6 +93,8 @@ describe("keys and palette", () => {
     await page.waitForFunction(() => /shop/.test(document.querySelector("#palette-list li")?.textContent ?? ""));
     await page.keyboard.press("Enter");
     await page.waitForURL("**/config/**/shop*");
+    // The editor comes in a part of its own; until it is there, what is typed belongs to the page that loads.
+    await page.waitForSelector(".cm-line");
     await page.keyboard.press("Control+k");
     await page.waitForSelector("dialog.palette[open]");
     await page.keyboard.type("chan");
