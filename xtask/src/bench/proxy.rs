@@ -55,11 +55,6 @@ const fn scenario(
 struct Group {
     title: &'static str,
     shape: Shape,
-    /// nginx and HAProxy take part.
-    rivals: bool,
-    /// The generator speaks TLS.
-    tls: bool,
-    mesh: bool,
     scenarios: &'static [Scenario],
 }
 
@@ -67,9 +62,6 @@ const GROUPS: &[Group] = &[
     Group {
         title: "Plain: one HTTP/1 route",
         shape: Shape::Plain,
-        rivals: true,
-        tls: false,
-        mesh: false,
         scenarios: &[
             scenario("saturated, 64 connections", false, 1, &["--conns", "64"]),
             scenario("2000 rps", true, 1, &["--conns", "64", "--rate", "2000"]),
@@ -97,9 +89,6 @@ const GROUPS: &[Group] = &[
     Group {
         title: "Mesh: 50 hosts × 10 routes, weights, JSON log, 1 % tracing, retries, breakers",
         shape: Shape::Mesh,
-        rivals: false,
-        tls: false,
-        mesh: true,
         scenarios: &[
             scenario("saturated, 64 connections", false, 1, &["--conns", "64"]),
             scenario("2000 rps", true, 1, &["--conns", "64", "--rate", "2000"]),
@@ -109,9 +98,6 @@ const GROUPS: &[Group] = &[
     Group {
         title: "Pair: HTTP/1 in, HTTP/2 over mutual TLS between the two, mesh shape on both",
         shape: Shape::PairClient,
-        rivals: false,
-        tls: false,
-        mesh: true,
         scenarios: &[
             scenario("saturated, 64 connections", false, 2, &["--conns", "64"]),
             scenario("2000 rps", true, 2, &["--conns", "64", "--rate", "2000"]),
@@ -120,9 +106,6 @@ const GROUPS: &[Group] = &[
     Group {
         title: "TLS 1.3 in front of the backend",
         shape: Shape::Tls,
-        rivals: false,
-        tls: true,
-        mesh: false,
         scenarios: &[
             scenario("saturated, 64 connections", false, 1, &["--conns", "64"]),
             scenario("handshakes", false, 0, &["--conns", "32", "--hs"]),
@@ -131,9 +114,6 @@ const GROUPS: &[Group] = &[
     Group {
         title: "TCP proxy",
         shape: Shape::Tcp,
-        rivals: false,
-        tls: false,
-        mesh: false,
         scenarios: &[
             scenario("small messages, 64 connections", false, 0, &["--conns", "64"]),
             scenario(
@@ -289,11 +269,8 @@ impl Rig {
             command.push(config.display().to_string());
             let address = format!("127.0.0.1:{port}");
             let log = self.work.join(format!("{label}.log"));
-            let peer = Peer::start(label, &address, "0", &log, &command).map_err(|e| {
-                e.context(format!(
-                    "{label}: install the package of that name, or leave it out with --peers envoy"
-                ))
-            })?;
+            let peer = Peer::start(label, &address, "0", &log, &command)
+                .map_err(|e| e.context(format!("{label}: install the package of that name")))?;
             Ok::<_, anyhow::Error>(Target {
                 label,
                 address,
@@ -382,7 +359,7 @@ fn measure_group(
         rig.target(Proxy::Envoy, group.shape)?,
         rig.target(Proxy::Sightline, group.shape)?,
     ];
-    if group.rivals {
+    if group.shape == Shape::Plain {
         targets.extend(rig.rivals()?);
     }
     let direct = Target {
@@ -392,10 +369,10 @@ fn measure_group(
     };
     let load = rig.bins.join("bench-load");
     let mut extra: Vec<String> = Vec::new();
-    if group.mesh {
+    if group.shape.is_mesh() {
         extra.extend(MESH.map(String::from));
     }
-    if group.tls {
+    if group.shape == Shape::Tls {
         extra.extend(tls_args(&rig.certificates, false));
     }
     let mut report = format!("### {}\n\n{HEAD}", group.title);
@@ -414,7 +391,7 @@ fn measure_group(
                 }
                 rounds.push(one);
             }
-            if scenario.real_time && !group.tls {
+            if scenario.real_time && group.shape != Shape::Tls {
                 without.push(round(&load, &direct, scenario, &extra, options.seconds)?);
             }
         }

@@ -12,7 +12,7 @@ use mesh_model::listener::{
 use mesh_model::names::NameTable;
 use mesh_model::snapshot::Snapshot;
 
-use super::tcp::{Place4, chain, unknown};
+use super::tcp::{ServedPort, chain, unknown};
 use crate::bound::Bound;
 use crate::cluster;
 use crate::connection::{self, Place};
@@ -48,32 +48,31 @@ pub(super) fn listeners(
                 http.entry(port.number).or_default();
                 continue;
             }
+            let unnamed = ServedPort {
+                context,
+                service,
+                port,
+                bound: *bound,
+                name: "",
+                allow_any,
+                captured: true,
+            };
             let addresses = addresses(context, service, port, node);
             for ip in &addresses {
                 let address = SocketAddr::new(*ip, port.number);
                 let name = format!("{ip}_{}", port.number);
-                let place = Place4 {
-                    context,
-                    service,
-                    port,
-                    bound: *bound,
+                let place = ServedPort {
                     name: &name,
-                    allow_any,
-                    captured: true,
+                    ..unnamed
                 };
                 let listener = place.listener(address, false);
                 out.listeners.entry(name).or_insert_with(|| Arc::new(listener));
             }
             if addresses.is_empty() && takes_whole_port(service) {
                 let name = format!("{ANY}_{}", port.number);
-                let place = Place4 {
-                    context,
-                    service,
-                    port,
-                    bound: *bound,
+                let place = ServedPort {
                     name: &name,
-                    allow_any,
-                    captured: true,
+                    ..unnamed
                 };
                 if port.protocol.may_be_http() {
                     http.entry(port.number).or_default();

@@ -50,7 +50,7 @@ pub(super) fn listeners(
                 Some(_) => format!("{}_{}", address.ip(), address.port()),
                 None => format!("{}_{}", service.host, port.number),
             };
-            let place = Place4 {
+            let place = ServedPort {
                 context,
                 service,
                 port,
@@ -104,7 +104,8 @@ pub(super) fn unknown(context: &RouteContext<'_>, allow_any: bool) -> TcpProxy {
 }
 
 /// A service's port that gets a listener of its own.
-pub(super) struct Place4<'a> {
+#[derive(Clone, Copy)]
+pub(super) struct ServedPort<'a> {
     pub(super) context: &'a RouteContext<'a>,
     pub(super) service: &'a MeshService,
     pub(super) port: &'a ServicePort,
@@ -115,7 +116,7 @@ pub(super) struct Place4<'a> {
     pub(super) captured: bool,
 }
 
-impl Place4<'_> {
+impl ServedPort<'_> {
     pub(super) fn listener(&self, address: SocketAddr, bind_to_port: bool) -> Listener {
         let is_tls = matches!(self.port.protocol, Protocol::Tls | Protocol::Https);
         let (mut chains, mut default_chain) = (Vec::new(), None);

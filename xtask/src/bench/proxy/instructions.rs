@@ -139,7 +139,7 @@ fn count(rig: &Rig, shape: Shape, requests: u64) -> Result<u64> {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    let mesh: &[&str] = if shape == Shape::Mesh { &MESH } else { &[] };
+    let mesh: &[&str] = if shape.is_mesh() { &MESH } else { &[] };
     let told = Command::new(rig.bins.join("bench-load"))
         .args([
             "--addr", &address, "--conns", "4", "--warmup", "0", "--secs", "300",

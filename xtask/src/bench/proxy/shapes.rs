@@ -39,6 +39,13 @@ pub(super) enum Shape {
     Big,
 }
 
+impl Shape {
+    /// Whether requests must name one of the mesh's hosts.
+    pub(super) fn is_mesh(self) -> bool {
+        matches!(self, Self::Mesh | Self::PairClient | Self::PairServer)
+    }
+}
+
 /// The bootstrap of a shape.
 pub(super) fn bootstrap(shape: Shape, at: &Places<'_>) -> Value {
     let plain = || connection_manager(one_route(), None);
